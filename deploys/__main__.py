@@ -1,0 +1,90 @@
+"""python -m deploys: what pyinfra's own command line does not tell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from deploys.errors import InputError
+from deploys.policies.base import Item, Model
+from deploys.verify.session import loaded
+from inventories._merge import Effective, Provenance
+
+
+@click.group()
+def main() -> None:
+    """Look at policies without touching a host."""
+
+
+@main.command()
+@click.argument("inventory")
+@click.argument("host")
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+def explain(inventory: str, host: str, *, as_json: bool) -> None:
+    """Print the effective policy of HOST in INVENTORY, and where each value comes from."""
+    with loaded(inventory, [host]) as session:
+        member = session.hosts[0]
+        effective: Effective = member.data.policies
+        if as_json:
+            report = {"host": member.name, "groups": member.groups, "policies": effective.to_json(),
+                      "provenance": effective.provenance}  # fmt: skip
+            click.echo(json.dumps(report, indent=2))
+            return
+        click.echo(f"{member.name}: {', '.join(member.groups)}")
+        for name, policy in effective.policies.items():
+            click.echo(f"\n{name}")
+            for path, value in _leaves(policy):
+                click.echo(f"    {path:34} {value!s:44} {_source(path, effective.provenance[name])}")
+
+
+def _leaves(model: Model, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every field of a policy with its value; items and elements of lists by their key."""
+    rows: list[tuple[str, Any]] = []
+    for name in type(model).model_fields:
+        value, path = getattr(model, name), f"{prefix}{name}"
+        if isinstance(value, Model):
+            rows += _leaves(value, f"{path}.")
+        elif isinstance(value, tuple) and value:
+            rows += [(f"{path}[{_label(item)}]", _short(item)) for item in value]
+        else:
+            rows.append((path, value))
+    return rows
+
+
+def _label(item: object) -> str:
+    return item.ident if isinstance(item, Item) else str(item)
+
+
+def _short(item: object) -> str:
+    if not isinstance(item, Item):
+        return ""
+    given = {name: getattr(item, name) for name in type(item).model_fields if name in item.model_fields_set}
+    return ", ".join(f"{name}={value}" for name, value in given.items() if name != item.identity)
+
+
+def _source(path: str, provenance: Provenance) -> str:
+    candidates = [path, path.rpartition(".")[0]]
+    for candidate in candidates:
+        if candidate in provenance:
+            return "; ".join(provenance[candidate])
+    return "default"
+
+
+def run() -> int:
+    """The command line, with input errors as one message."""
+    try:
+        main.main(standalone_mode=False)
+    except InputError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

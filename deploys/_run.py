@@ -1,0 +1,121 @@
+"""What an entry deploy needs to know of the run: the host's policies, those that were asked for, and their proof."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyinfra import host, state
+from pyinfra.api import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from deploys.errors import InputError
+from deploys.policies import POLICIES, names_in
+from deploys.policies.base import Policy
+from deploys.verify import Verdict, prove
+from operations._contain import Commands, fail, operation
+
+VERDICTS: dict[str, list[Verdict]] = {}
+"""Host name -> what its proof found in this run."""
+
+
+def selected() -> list[type[Policy]]:
+    """The policies of this run, in registry order: all, or those of `--data only=`.
+
+    Raises:
+        InputError: a name is not a policy's.
+    """
+    only = host.data.get("only")
+    if only is None:
+        return list(POLICIES)
+    names, complaints = names_in(str(only))
+    if complaints:
+        raise InputError("--data only=: " + "; ".join(complaints))
+    return [kind for kind in POLICIES if kind.name in names]
+
+
+def policy_of(current: Host, kind: type[Policy]) -> Policy | None:
+    """The host's effective policy of a kind, or None.
+
+    Raises:
+        InputError: the inventory was not made with `fleet()`.
+    """
+    effective = current.data.get("policies")
+    if effective is None:
+        message = f"{current.name} has no policies: make the inventory with inventories._fleet.fleet(), see README.md"
+        raise InputError(message)
+    found: Policy | None = effective.get(kind.name)
+    return found
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Keep one host's trouble (a secret that cannot be had, a refusal) from ending the run of the others."""
+    try:
+        yield
+    except PyinfraError as error:
+        fail(state, host, str(error))
+        state.fail_hosts({ctx_host.get()})
+
+
+@operation()
+def proof(policies: list[Policy]) -> Commands:
+    """
+    Prove policies on the host: changes nothing, and fails the host when a check does not pass.
+
+    + policies: whose checks are read
+    """
+    if not state.is_executing:
+        return
+    VERDICTS[host.name] = prove(ctx_host.get(), policies)
+    failed = [verdict for verdict in VERDICTS[host.name] if not verdict.passed]
+    if failed:
+        yield FunctionCommand(fail, ("\n".join(map(str, failed)),), {})
+    else:
+        host.noop(f"{len(VERDICTS[host.name])} checks passed")
+
+
+def summarise_at_exit() -> None:
+    """Print, after everything else, what is now true on which host. Called once per run, however often asked."""
+    if summarise_at_exit not in _registered:
+        _registered.add(summarise_at_exit)
+        # The context is gone at exit: keep what it stands for now.
+        atexit.register(_summarise, ctx_state.get())
+
+
+_registered: set[object] = set()
+
+
+def _summarise(run: State) -> None:
+    if not run.is_executing:
+        return
+    print(file=sys.stderr)
+    last: dict[str, None] = {}
+    for member in run.inventory:
+        if run.is_host_in_limit(member):
+            print(_line(run, member), file=sys.stderr)
+            for line in getattr(member.connector, "closing_words", list)() if member in run.activated_hosts else ():
+                print(f"    {line}", file=sys.stderr)
+            last |= dict.fromkeys(getattr(member.connector, "last_words", list)())
+    for line in last:
+        print(line, file=sys.stderr)
+
+
+def _line(run: State, member: Host) -> str:
+    verdicts = VERDICTS.get(member.name)
+    changes = sum(
+        1 for data in run.ops[member].values() if data.operation_meta.is_complete() and data.operation_meta.did_change()
+    )
+    changed = f"{changes} change{'' if changes == 1 else 's'}"
+    if member not in run.activated_hosts:
+        return f"{member.name}: could not be reached; nothing was changed"
+    if verdicts is None:
+        return f"{member.name}: FAILED before its proof; {changed}"
+    passed = sum(verdict.passed for verdict in verdicts)
+    word = "FAILED" if member in run.failed_hosts else "ok"
+    return f"{member.name}: {word}; {changed}; {passed} of {len(verdicts)} checks passed"

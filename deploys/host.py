@@ -1,0 +1,25 @@
+"""Bring hosts to their policies, and prove it.
+
+pyinfra inventories/prod.py deploys/host.py                                    every policy of every host
+pyinfra inventories/prod.py deploys/host.py --dry                              what would change
+pyinfra inventories/prod.py deploys/host.py --limit web-3 --data only=firewall
+pyinfra inventories/prod.py deploys/host.py --data prove=false                 without the proof at the end
+"""
+
+from pyinfra import host
+
+from deploys._run import contained, policy_of, proof, selected, summarise_at_exit
+
+summarise_at_exit()
+applied = []
+
+# Every host walks every policy, so that an operation has the same place in every host's order.
+for kind in host.loop(selected()):
+    with contained():
+        policy = policy_of(host, kind)
+        if policy is not None:
+            policy.apply()
+            applied.append(policy)
+
+if host.data.get("prove", default=True):
+    proof(name="Prove every policy", policies=applied)

@@ -1,0 +1,29 @@
+"""The registry of policies. A host walks them in this order."""
+
+from __future__ import annotations
+
+from deploys.errors import near
+from deploys.policies.base import Policy
+from deploys.policies.docker import Docker
+from deploys.policies.firewall import Firewall
+from deploys.policies.packages import Packages
+from deploys.policies.ssh import Ssh
+
+POLICIES: tuple[type[Policy], ...] = (
+    Packages,
+    Ssh,
+    Firewall,
+    Docker,
+)
+
+
+def names_in(only: str) -> tuple[list[str], list[str]]:
+    """Split `firewall,ssh` into policy names and complaints about what is not one."""
+    known = [kind.name for kind in POLICIES]
+    wanted = [word.strip() for word in only.split(",")]
+    complaints = [
+        f"there is no policy {word!r}{near(word, known)}; there are {', '.join(known)}"
+        for word in wanted
+        if word not in known
+    ]
+    return [word for word in wanted if word in known], complaints

@@ -1,0 +1,154 @@
+"""The contract of a policy: one typed object that is applied, checked and reported.
+
+`apply()` calls operations and is the only method that touches pyinfra. `checks()` is pure data: each check says what
+it proves, how it is read from the host through testinfra, and what must be seen; it never reads through the facts
+that planned the change. Every field of a policy changes at least one check or is named in `unproved` with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from deploys.errors import InputError, caller, explain_validation
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+
+class Risk(StrEnum):
+    """The worst that applying a policy can do to a host that is in use."""
+
+    NONE = "none"
+    SERVICE = "service"
+    CONNECTIVITY = "connectivity"
+    REBOOT = "reboot"
+
+
+class Model(BaseModel):
+    """A frozen value that refuses unknown fields, with errors that name the user's own file and line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_enum_values=False)
+
+    _origin: str = PrivateAttr(default="")
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _with_origin(cls, value: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        if isinstance(value, cls):
+            return value
+        try:
+            made = handler(value)
+        except pydantic.ValidationError as error:
+            where = caller()
+            message = explain_validation(cls, error) + (f"\n    at {where}" if where else "")
+            raise InputError(message) from None
+        made._origin = caller()  # noqa: SLF001 - our own class
+        return made
+
+    @property
+    def origin(self) -> str:
+        """`file:line` where the user wrote this."""
+        return self._origin
+
+
+class Item(Model):
+    """An element of a policy's list. Lists of several groups are joined by the field `identity`."""
+
+    identity: ClassVar[str] = "name"
+
+    @property
+    def ident(self) -> str:
+        """What tells this item from the others of its list."""
+        return str(getattr(self, self.identity))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is true on a host that follows its policy.
+
+    Args:
+        id: stable name, the policy's name first: `firewall.default-drop`.
+        field: the policy field it proves, dotted, list items by key: `rules[http]`.
+        proves: a sentence, true when the check passes.
+        read: takes a testinfra host, returns what is there. It may run commands, and must not change anything.
+        expect: what `read` must return, or an `Expectation`.
+    """
+
+    id: str
+    field: str
+    proves: str
+    read: Callable[[Host], object]
+    expect: object
+
+
+@dataclass(frozen=True)
+class Contains:
+    """Expects that all of `items` are in what was read."""
+
+    items: tuple[str, ...]
+
+    def met_by(self, actual: object) -> bool:
+        """Whether what was read is as expected."""
+        return isinstance(actual, (list, tuple, set, frozenset, str)) and all(item in actual for item in self.items)
+
+    def __str__(self) -> str:
+        return "at least " + ", ".join(map(repr, self.items))
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Expects that none of `items` is in what was read."""
+
+    items: tuple[str, ...]
+
+    def met_by(self, actual: object) -> bool:
+        """Whether what was read is as expected."""
+        return isinstance(actual, (list, tuple, set, frozenset, str)) and not any(item in actual for item in self.items)
+
+    def __str__(self) -> str:
+        return "none of " + ", ".join(map(repr, self.items))
+
+
+Expectation = Contains | Absent
+
+
+class Policy(Model):
+    """What one part of a host must be like. Subclasses are listed once, in `deploys.policies.POLICIES`."""
+
+    name: ClassVar[str]
+    risk: ClassVar[Risk]
+    unproved: ClassVar[Mapping[str, str]] = {}
+    """Fields without a check, each with the reason why it cannot be checked on the host."""
+
+    @pydantic.model_validator(mode="after")
+    def _keys_are_unique(self) -> Self:
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            keys = [item.ident for item in value if isinstance(item, Item)] if isinstance(value, tuple) else []
+            for key in keys:
+                if keys.count(key) > 1:
+                    message = f"{field}: {key!r} is given {keys.count(key)} times"
+                    raise ValueError(message)
+        return self
+
+    def problems(self) -> Iterable[str]:
+        """What is wrong with the effective policy of a host, beyond single fields. Called after the merge."""
+        return ()
+
+    def apply(self) -> None:
+        """Call the operations that make the current pyinfra host follow this policy."""
+        raise NotImplementedError
+
+    def checks(self) -> Iterable[Check]:
+        """Everything that is true on a host that follows this policy. Pure: no connection is used here."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """For `debug-inventory --json`; secrets appear as references."""
+        return self.model_dump(mode="json")

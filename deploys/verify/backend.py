@@ -1,0 +1,78 @@
+"""A testinfra backend on pyinfra's connection: no second login, the same user, sudo and pinned key as the run.
+
+A backend lives as long as one proof of one host. Within it the same command is run once: a check is a read, and all
+checks of a proof look at the same moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from paramiko import SSHException
+from pyinfra.api import StringCommand
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.host import Host as TestinfraHost
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
+COMMAND_SECONDS = 60
+# Kept out of commands' exit codes: the shell itself ends with at most 255.
+_MARK = "photon-fleet-status:"
+
+
+class UnreadableError(Exception):
+    """The host did not answer a read; the sentence says how."""
+
+
+class ConnectionBackend(BaseBackend):  # type: ignore[misc]
+    """Runs testinfra's commands with `run_shell_command` of a connected pyinfra host."""
+
+    NAME: ClassVar[str] = "pyinfra"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host.name)
+        self._pyinfra_host = host
+        arguments, _ = pop_global_arguments(host.state, host, {})
+        self._arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+        self._arguments["_timeout"] = COMMAND_SECONDS
+        self._seen: dict[str, CommandResult] = {}
+        self.commands = 0
+        """Commands that went to the host."""
+
+    @override
+    def run(self, command: str, *args: str, **_: Any) -> CommandResult:
+        line = self.get_command(command, *args)
+        if line not in self._seen:
+            self._seen[line] = self._run(line)
+        return self._seen[line]
+
+    def _run(self, line: str) -> CommandResult:
+        # pyinfra tells success, not the status; testinfra wants the status.
+        marked = f"( {line}\n); printf '\\n{_MARK}%s\\n' $?"
+        self.commands += 1
+        try:
+            _, output = self._pyinfra_host.run_shell_command(StringCommand(marked), **self._arguments)
+        except (TimeoutError, OSError, SSHException) as error:
+            message = f"no answer: {error or type(error).__name__}"
+            raise UnreadableError(message) from error
+        lines = output.stdout_lines
+        status = lines.pop() if lines else ""
+        if not status.startswith(_MARK):
+            message = f"the answer ended early: {output.output[-200:]!r}"
+            raise UnreadableError(message)
+        if lines and not lines[-1]:
+            lines.pop()
+        stdout = "".join(f"{text}\n" for text in lines)
+        stderr = "".join(f"{text}\n" for text in output.stderr_lines)
+        return self.result(int(status.removeprefix(_MARK)), line.encode(), stdout, stderr)
+
+
+def testinfra_host(host: Host) -> TestinfraHost:
+    """The testinfra host of a connected pyinfra host."""
+    backend = ConnectionBackend(host)
+    made = TestinfraHost(backend)
+    backend.set_host(made)
+    return made

@@ -1,0 +1,1 @@
+"""Read one thing from a host: plain pyinfra facts."""

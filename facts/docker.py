@@ -1,0 +1,150 @@
+"""Docker's engine, images, networks and containers, read with one command each.
+
+A host whose Docker does not run answers `running: False`: that is not the same as a host without containers.
+Environment variables of containers are not read here, as facts are printed at `-vvv` and may be kept.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypedDict
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
+
+STOPPED = "docker-does-not-run"
+
+_IF_RUNNING = f"if docker version >/dev/null 2>&1; then {{}}; else echo {STOPPED}; fi"
+
+
+class Listing(TypedDict):
+    """`entries` is keyed by name (image reference, network or container name)."""
+
+    running: bool
+    entries: dict[str, dict[str, Any]]
+
+
+def _documents(output: list[str]) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in output if line.strip()]
+    except ValueError as error:
+        message = f"docker printed {output[:3]!r}"
+        raise FactProcessError(message) from error
+
+
+class _Listing(FactBase[Listing]):
+    @staticmethod
+    @override
+    def default() -> Listing:
+        return {"running": True, "entries": {}}
+
+    @override
+    def process(self, output: list[str]) -> Listing:
+        if output == [STOPPED]:
+            return {"running": False, "entries": {}}
+        try:
+            return {"running": True, "entries": dict(map(self.entry, _documents(output)))}
+        except (KeyError, TypeError, AttributeError) as error:
+            message = f"docker's answer has no {error}"
+            raise FactProcessError(message) from error
+
+    def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        raise NotImplementedError
+
+
+_IMAGE = '{"id":{{json .Id}},"tags":{{json .RepoTags}},"digests":{{json .RepoDigests}}}'
+
+
+class DockerImages(_Listing):
+    """
+    Returns the images by every reference they have (tags and digests), with their ids:
+
+    .. code:: python
+
+        {"running": True, "entries": {"nginx:1.27": {"id": "sha256:3f8a..."}, "nginx@sha256:9d2...": {...}}}
+
+    Source of the format: `docker image inspect`. Docker gives images of Docker Hub their short names.
+    """
+
+    @override
+    def command(self) -> str:
+        return _IF_RUNNING.format(
+            f"docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect --format '{_IMAGE}'"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Listing:
+        if output == [STOPPED]:
+            return {"running": False, "entries": {}}
+        entries = {}
+        for document in _documents(output):
+            for reference in [*(document.get("tags") or []), *(document.get("digests") or [])]:
+                entries[reference] = {"id": document["id"]}
+        return {"running": True, "entries": entries}
+
+
+class DockerNetworks(_Listing):
+    """
+    Returns the networks by name:
+
+    .. code:: python
+
+        {"running": True, "entries": {"app": {
+            "driver": "bridge", "internal": False, "subnet": "10.9.0.0/24", "gateway": "10.9.0.1", "containers": 2}}}
+
+    Source of the format: `docker network inspect`.
+    """
+
+    @override
+    def command(self) -> str:
+        return _IF_RUNNING.format("docker network ls -q | xargs -r docker network inspect --format '{{json .}}'")
+
+    @override
+    def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        pools = document["IPAM"]["Config"] or [{}]
+        return document["Name"], {
+            "driver": document["Driver"],
+            "internal": document["Internal"],
+            "subnet": pools[0].get("Subnet", ""),
+            "gateway": pools[0].get("Gateway", ""),
+            "containers": len(document["Containers"]),
+        }
+
+
+# Without .Config.Env. Each field is JSON by itself, so that no value can break the document.
+_CONTAINER = (
+    '{"name":{{json .Name}},"image_id":{{json .Image}},"state":{{json .State.Status}},'
+    '"labels":{{json .Config.Labels}},"image":{{json .Config.Image}},"command":{{json .Config.Cmd}},'
+    '"user":{{json .Config.User}},"ports":{{json .HostConfig.PortBindings}},"binds":{{json .HostConfig.Binds}},'
+    '"restart":{{json .HostConfig.RestartPolicy}},"network":{{json .HostConfig.NetworkMode}},'
+    '"networks":{{json .NetworkSettings.Networks}},"read_only":{{json .HostConfig.ReadonlyRootfs}},'
+    '"memory":{{json .HostConfig.Memory}}}'
+)
+
+
+class DockerContainers(_Listing):
+    """
+    Returns all containers by name, running or not:
+
+    .. code:: python
+
+        {"running": True, "entries": {"web": {
+            "image": "nginx:1.27", "image_id": "sha256:3f8a...", "state": "running", "labels": {"a": "b"},
+            "command": None, "user": "", "ports": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]},
+            "binds": ["/srv:/data:ro"], "restart": {"Name": "always", "MaximumRetryCount": 0},
+            "network": "default", "networks": ["bridge"], "read_only": False, "memory": 0}}}
+
+    Source of the format: `docker container inspect`.
+    """
+
+    @override
+    def command(self) -> str:
+        return _IF_RUNNING.format(f"docker ps -aq | xargs -r docker container inspect --format '{_CONTAINER}'")
+
+    @override
+    def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        name = document.pop("name").removeprefix("/")
+        document["networks"] = sorted(document["networks"] or {})
+        document["labels"] = document["labels"] or {}
+        return name, document

@@ -1,0 +1,1 @@
+"""Hosts, groups and their policies; the connectors that reach them."""

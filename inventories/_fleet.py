@@ -1,0 +1,163 @@
+"""How an inventory is written: `group()`, `host()` and `fleet()`.
+
+    web = group("web", Firewall(rules=[Rule(name="http", ports=[80])]))
+    hosts = fleet(
+        host("web-1", web, address="10.0.0.11"),
+    )
+
+`fleet()` merges the policies of every host, checks all of them and the command line (`--limit`, `--data only=`), and
+raises one `InputError` with everything that is wrong, before any connection. A host's effective policies are in
+`host.data.policies` (an `Effective`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploys.errors import InputError, near
+from deploys.policies import POLICIES, names_in
+from deploys.policies.base import Policy
+from inventories._merge import Effective, Source, merge
+
+Entry = tuple[str, dict[str, Any]]
+
+
+class Group(list[Entry]):
+    """A pyinfra group (a list of hosts) that gives its hosts policies. Assign it to a variable of the same name."""
+
+    def __init__(self, label: str, policies: Sequence[Policy]) -> None:
+        super().__init__()
+        self.label = label
+        self.policies = tuple(policies)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the inventory before its policies are merged."""
+
+    name: str
+    groups: tuple[Group, ...]
+    own: tuple[Policy, ...]
+    data: Mapping[str, Any]
+
+
+def group(label: str, *policies: Policy) -> Group:
+    """A group of hosts and the policies that it gives them."""
+    for policy in policies:
+        _require_policy(f"group {label!r}", policy)
+    return Group(label, policies)
+
+
+def host(name: str, *given: Group | Policy, address: str | None = None, **data: Any) -> Host:  # noqa: ANN401
+    """A host: its groups, its own policies (which win over its groups'), its address and other pyinfra data.
+
+    Args:
+        name: the plain name, as used with `--limit`.
+        given: groups and policies, in any order.
+        address: where SSH reaches it; the name itself when not given.
+        data: any other pyinfra host data, such as `ssh_user="admin"` or `_sudo=True`.
+    """
+    if not name or name.startswith(("-", "@")) or any(letter.isspace() or letter in "/,:" for letter in name):
+        message = f"{name!r} is no name for a host"
+        raise InputError(message)
+    groups = tuple(item for item in given if isinstance(item, Group))
+    own = tuple(item for item in given if not isinstance(item, Group))
+    for policy in own:
+        _require_policy(f"host {name!r}", policy)
+    if address is not None:
+        data["ssh_hostname"] = address
+    return Host(name, groups, own, data)
+
+
+def _require_policy(owner: str, policy: object) -> None:
+    if not isinstance(policy, Policy):
+        message = (
+            f"{owner}: {policy!r} is not a policy; the policies are {', '.join(kind.__name__ for kind in POLICIES)}"
+        )
+        raise InputError(message)
+
+
+def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
+    """Merge and check everything; fills the groups and returns all hosts as pyinfra wants them.
+
+    Raises:
+        InputError: with every problem of every host.
+    """
+    problems: list[str] = []
+    names = [member.name for member in hosts]
+    problems += sorted({f"{name}: given {names.count(name)} times" for name in names if names.count(name) > 1})
+    entries: list[Entry] = []
+    for member in hosts:
+        effective = _effective(member, problems)
+        entry = (f"@{connector}/{member.name}", {**member.data, "policies": effective})
+        entries.append(entry)
+        for joined in member.groups:
+            joined.append(entry)
+    groups = {joined.label: joined for member in hosts for joined in member.groups}
+    problems += _misnamed(groups.values())
+    problems += _command_line(names, groups)
+    if problems:
+        raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
+    return entries
+
+
+def _effective(member: Host, problems: list[str]) -> Effective:
+    given: dict[str, list[tuple[Source, Policy]]] = {}
+    for joined in member.groups:
+        for policy in joined.policies:
+            given.setdefault(policy.name, []).append((Source(f"group {joined.label}"), policy))
+    for policy in member.own:
+        given.setdefault(policy.name, []).append((Source(f"host {member.name}", own=True), policy))
+    policies, provenance = {}, {}
+    for kind in POLICIES:
+        if kind.name not in given:
+            continue
+        try:
+            policies[kind.name], provenance[kind.name] = merge(given[kind.name])
+        except InputError as error:
+            problems.append(f"{member.name}: {kind.name}: {error}")
+            continue
+        problems += [f"{member.name}: {kind.name}: {text}" for text in policies[kind.name].problems()]
+    return Effective(policies, provenance)
+
+
+def _misnamed(groups: Iterable[Group]) -> list[str]:
+    """Groups whose variable has another name: pyinfra knows a group by its variable."""
+    frame = sys._getframe(2)  # noqa: SLF001 - the inventory file that called fleet()
+    variables = {id(value): name for name, value in frame.f_globals.items() if isinstance(value, Group)}
+    return [
+        f"group {joined.label!r} is in the variable {variables[id(joined)]!r}: call both the same"
+        for joined in groups
+        if id(joined) in variables and variables[id(joined)] != joined.label
+    ]
+
+
+def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
+    """What is wrong with pyinfra's own command line, when there is one.
+
+    pyinfra itself answers a `--limit` that matches nothing with a warning and exit status 0.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or "limit" not in context.params:
+        return []
+    known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
+    problems = []
+    for option in ("limit", "exclude"):
+        problems += [
+            f"--{option} {pattern}: no such host or group{near(pattern, known)}"
+            for pattern in context.params.get(option) or ()
+            if not any(fnmatch.fnmatch(name, pattern) for name in known)
+        ]
+    for argument in context.params.get("data") or ():
+        key, _, value = argument.partition("=")
+        if key == "only":
+            _, unknown = names_in(value)
+            problems += [f"--data only={value}: {text}" for text in unknown]
+    return problems

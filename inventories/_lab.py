@@ -1,0 +1,84 @@
+"""The @lab connector: naming a host `@lab/web-1` boots a throwaway host `web-1` when pyinfra connects to it.
+
+See docs/lab.md. Nothing runs while the inventory is only read, listed or limited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.exceptions import ConnectError
+from typing_extensions import override
+
+from deploys.errors import InputError
+from inventories._ssh import PhotonConnector
+
+
+class LabConnector(PhotonConnector):
+    """The @photon connector to a host that is booted on demand."""
+
+    @override
+    def connect(self) -> None:
+        # Imported here: other inventories must not need the tests package.
+        from tests.lab import client  # noqa: PLC0415
+        from tests.lab.errors import LabError  # noqa: PLC0415
+
+        try:
+            access = client.boot(self.host.name, expired=bool(self.host.data.get("lab_expired", default=False)))
+        except (LabError, OSError) as error:
+            raise ConnectError(str(error)) from error
+        own: dict[str, Any] = {
+            "ssh_hostname": access.address,
+            "ssh_user": access.user,
+            "ssh_key": str(access.key),
+            "ssh_known_hosts_file": str(access.known_hosts),
+        }
+        for key, value in own.items():
+            # What the inventory or the command line says wins: a test may want the wrong key.
+            if self.host.data.get(key) is None:
+                self.data[key] = value  # type: ignore[literal-required]
+        super().connect()
+
+    def closing_words(self) -> list[str]:
+        """How to look at this host, for the end of a run: what answers over HTTP, and the way in."""
+        from tests.lab.probe import urls  # noqa: PLC0415
+
+        found = urls(str(self.data["ssh_hostname"]), self.host.data.get("policies"))
+        return [*found, f"look around: python -m tests.lab ssh {self.host.name}"]
+
+    @staticmethod
+    def last_words() -> list[str]:
+        return ["remove all of it: python -m tests.lab down"]
+
+
+def lab_key() -> dict[str, Any]:
+    """File and fingerprint of the key that signs the lab's packages; makes them when there are none.
+
+    Raises:
+        InputError: the lab cannot run here; the message says why and what to do.
+    """
+    from tests.lab import packages  # noqa: PLC0415
+
+    with _as_input_error():
+        return {"file": packages.key_file(), "fingerprint": packages.fingerprint()}
+
+
+def lab_image(tag: str = "1") -> Path:
+    """The archive of the container image `lab/web:TAG`."""
+    from tests.lab import images  # noqa: PLC0415
+
+    with _as_input_error():
+        return images.web(tag)
+
+
+@contextmanager
+def _as_input_error() -> Iterator[None]:
+    from tests.lab.errors import LabError  # noqa: PLC0415
+
+    try:
+        yield
+    except (LabError, OSError) as error:
+        raise InputError(str(error)) from error

@@ -1,0 +1,143 @@
+"""The @photon connector: pyinfra's SSH connector with pinned host keys and no Nagle delay.
+
+Host names stay plain (`web-1`), so `--limit web-1` works. Host keys are looked up in the fleet's own known_hosts file
+(`inventories/known_hosts` unless `ssh_known_hosts_file` says otherwise) and nothing is ever added to it: an unknown or
+changed key is refused with the fingerprints that were expected and seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from paramiko import AuthenticationException, BadHostKeyException, PKey, SSHException, Transport
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.base import DataMeta
+from pyinfra.connectors.ssh import SSHConnector, connector_data_meta
+from pyinfra.connectors.sshuserclient import SSHClient
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from pyinfra.api.command import StringCommand
+    from pyinfra.connectors.util import CommandOutput
+
+KNOWN_HOSTS = Path(__file__).parent / "known_hosts"
+KEEPALIVE_SECONDS = 15
+# pam_unix's words, printed instead of running the command; there is no other sign of it (exit status 1).
+EXPIRED = "Password change required but no TTY available"
+
+
+def fingerprint(key: PKey) -> str:
+    """`ssh-ed25519 SHA256:...`, as ssh-keygen -l prints it."""
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+    return f"{key.get_name()} SHA256:{digest}"
+
+
+def _transport(sock: Any, **options: Any) -> Transport:  # noqa: ANN401 - paramiko's factory signature
+    # Without this every command waits 40 ms for the peer's delayed acknowledgement.
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Transport(sock, **options)
+
+
+class PhotonConnector(SSHConnector):
+    """Strict SSH to a host of the inventory; see the module's docstring."""
+
+    data_meta: ClassVar[dict[str, DataMeta]] = {  # type: ignore[misc]
+        **connector_data_meta,
+        "ssh_known_hosts_file": DataMeta("The fleet's known_hosts file", str(KNOWN_HOSTS)),
+        "ssh_strict_host_key_checking": DataMeta("Always yes", "yes"),
+    }
+
+    @staticmethod
+    @override
+    def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        yield name, {}, []
+
+    @override
+    def make_paramiko_kwargs(self) -> dict[str, Any]:
+        # Whoever wants another policy than "yes" wants another connector.
+        return {
+            **super().make_paramiko_kwargs(),
+            "_pyinfra_ssh_strict_host_key_checking": "yes",
+            "transport_factory": _transport,
+        }
+
+    @override
+    def _connect(self) -> None:
+        kwargs = self.make_paramiko_kwargs()
+        address = kwargs.pop("hostname")
+        self.client = SSHClient()
+        try:
+            self.client.connect(address, **kwargs)
+        except BadHostKeyException as error:
+            raise ConnectError(self._changed_key(address, error)) from error
+        except AuthenticationException as error:
+            user = kwargs.get("username") or "the current user"
+            key = self.data["ssh_key"] or "the SSH agent's and the user's own keys"
+            message = f"{address} refuses {user} with {key}: {error}"
+            raise ConnectError(message) from error
+        except SSHException as error:
+            seen = self._offered_key()
+            if "No host key for" in str(error) and seen is not None:
+                raise ConnectError(self._unknown_key(address, seen)) from error
+            if self._retry_paramiko_agent_keys(address, kwargs, error):
+                return
+            raise
+        transport = self.client.get_transport()
+        if transport is not None:
+            transport.set_keepalive(KEEPALIVE_SECONDS)
+
+    def _offered_key(self) -> PKey | None:
+        transport = self.client.get_transport() if self.client else None
+        try:
+            return transport.get_remote_server_key() if transport else None
+        except SSHException:
+            return None
+        finally:
+            if transport:
+                transport.close()
+
+    def _known_hosts(self) -> str:
+        return str(self.data["ssh_known_hosts_file"])
+
+    def _unknown_key(self, address: str, seen: PKey) -> str:
+        return (
+            f"no host key is pinned for {address}; it offers {fingerprint(seen)}. Compare that with the host's console "
+            f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add the key to {self._known_hosts()}."
+        )
+
+    def _changed_key(self, address: str, error: BadHostKeyException) -> str:
+        return (
+            f"the host key of {address} is not the pinned one: expected {fingerprint(error.expected_key)}, "
+            f"seen {fingerprint(error.key)}. Either the host was rebuilt or something stands in between; nothing was "
+            f"sent. If it was rebuilt, replace its line in {self._known_hosts()}."
+        )
+
+    @override
+    def run_shell_command(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> tuple[bool, CommandOutput]:
+        try:
+            succeeded, output = super().run_shell_command(
+                command, print_output=print_output, print_input=print_input, **arguments
+            )
+        except EOFError as error:
+            # pyinfra takes an EOFError for a bug and ends the run of every host.
+            message = "the connection was closed"
+            raise SSHException(message) from error
+        if not succeeded and EXPIRED in output.output:
+            message = (
+                "the password of the login user has expired, and until it is changed the host refuses every command, "
+                "key or not. Change it on the console, or set its age: chage -M -1 USER"
+            )
+            raise SSHException(message)
+        return succeeded, output

@@ -1,0 +1,78 @@
+"""Three throwaway hosts on this machine, with three roles. Needs root; see docs/lab.md.
+
+pyinfra inventories/lab.py deploys/host.py -y
+python -m tests.lab down
+"""
+
+from deploys.policies.docker import Docker
+from deploys.policies.docker_models import Container, Daemon, Health, Image, Network, Publish
+from deploys.policies.firewall import Firewall, Rule
+from deploys.policies.packages import Packages, Repository, SigningKey
+from deploys.policies.ssh import Ssh
+from inventories._fleet import fleet, group, host
+from inventories._lab import lab_image, lab_key
+
+# Every host: signed packages, hardened SSH, a firewall that lets only SSH from this machine in.
+base = group(
+    "base",
+    Packages(
+        keys=[SigningKey(name="photon-lab", **lab_key())],
+        repositories=[
+            Repository(id="photon", url="http://packages.lab/photon", key="photon-lab"),
+            Repository(id="photon-updates", url="http://packages.lab/photon-updates", key="photon-lab", priority=40),
+        ],
+        present=["less", "logrotate"],
+        absent=["telnet"],
+    ),
+    Ssh(root_login="prohibit-password", max_auth_tries=3),
+    Firewall(rules=[Rule(name="ssh", ports=[22], sources=["10.83.0.0/24"], limit="60/minute")]),
+)
+
+# Hosts that run containers.
+containers = group(
+    "containers",
+    Docker(
+        engine="20.10.24",
+        daemon=Daemon(log_max_size="5m", live_restore=True),
+        images=[Image(reference="lab/web:1", archive=lab_image())],
+    ),
+)
+
+web = group(
+    "web",
+    Packages(present=["htop"]),
+    Firewall(rules=[Rule(name="http", ports=[80])]),
+    Docker(
+        networks=[Network(name="front", subnet="10.9.0.0/24")],
+        containers=[
+            Container(
+                name="web",
+                image="lab/web:1",
+                network="front",
+                ports=[Publish(host=80, container=80)],
+                env={"ROLE": "web"},
+                health=Health(command="wget -q -O /dev/null http://127.0.0.1/health", interval_seconds=1),
+            ),
+        ],
+    ),
+)
+
+db = group(
+    "db",
+    Packages(present=["tree"], exact={"jq": "1.7.1"}, held=["jq"]),
+    Firewall(rules=[Rule(name="postgres", ports=[5432], sources=["10.83.0.0/24"])]),
+)
+
+edge = group(
+    "edge",
+    Packages(exact={"tree": "2.1.0"}),
+    Ssh(tcp_forwarding="local"),
+    Firewall(rules=[Rule(name="vpn", protocol="udp", ports=[51820])], ping=False),
+)
+
+hosts = fleet(
+    host("web-1", base, containers, web),
+    host("db-1", base, db),
+    host("edge-1", base, edge, Ssh(max_auth_tries=4)),
+    connector="lab",
+)

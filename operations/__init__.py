@@ -1,0 +1,1 @@
+"""Change one thing on a host: plain pyinfra operations."""

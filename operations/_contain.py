@@ -1,0 +1,71 @@
+"""One host's trouble stays that host's: the `operation` decorator of all our operations.
+
+pyinfra ends the run for every host when an operation raises. Here a refusal (any `PyinfraError`) becomes an error
+of this host: its sentence is logged, the host counts as failed, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from pyinfra import host, logger, state
+from pyinfra.api import FactBase, FunctionCommand, OperationError
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import PyinfraOperation
+from pyinfra.api.operation import operation as pyinfra_operation
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host
+
+Parameters = ParamSpec("Parameters")
+Commands = Generator[Any, None, None]
+
+
+Value = TypeVar("Value")
+
+
+def read(fact: type[FactBase[Value]], **arguments: Any) -> Value:  # noqa: ANN401
+    """The value of a fact.
+
+    pyinfra gives an operation the fact's default when the read failed, so that a host that cannot be read looks like
+    a fresh one; here the operation ends instead.
+
+    Raises:
+        OperationError: the fact could not be read (pyinfra has said why).
+    """
+    value: Value = host.get_fact(fact, **arguments)
+    if ctx_host.get() in state.failed_hosts:
+        message = f"stopped: {fact.name} could not be read"
+        raise OperationError(message)
+    return value
+
+
+def fail(state: State, host: Host, message: str) -> bool:  # noqa: ARG001 - pyinfra passes both by name
+    """A command that always fails, with a sentence for the person who reads the run."""
+    for line in message.splitlines():
+        host.log_styled(line, fg="red", log_func=logger.error)
+    return False
+
+
+def operation(**options: Any) -> Callable[[Callable[Parameters, Commands]], PyinfraOperation[Parameters]]:  # noqa: ANN401
+    """As pyinfra's `@operation()`, with refusals contained to their host."""
+
+    def decorate(function: Callable[Parameters, Commands]) -> PyinfraOperation[Parameters]:
+        @wraps(function)
+        def contained(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Commands:
+            try:
+                yield from function(*args, **kwargs)
+            except PyinfraError as error:
+                if state.is_executing:
+                    yield FunctionCommand(fail, (str(error),), {})
+                else:
+                    fail(state, host, str(error))
+                    state.fail_hosts({ctx_host.get()})
+
+        decorated = pyinfra_operation(**options)(contained)
+        decorated._inner = function  # noqa: SLF001 - nested calls must see the refusal
+        return decorated
+
+    return decorate

@@ -1,0 +1,236 @@
+"""Docker networks, images and containers, each compared with what runs and changed only when it differs.
+
+A container carries the hash of its definition in a label; it is made anew when the hash, the image or what Docker
+reports of it differs, and its old self is removed only when the image of the new one is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host, state
+from pyinfra.api import FileUploadCommand, OperationError, StringCommand
+from pyinfra.api.command import QuoteString
+
+from facts.docker import DockerContainers, DockerImages, DockerNetworks, Listing
+from facts.file import TextFile
+from operations._contain import Commands, operation, read
+from operations.file import is_as_wanted, write
+
+LABEL = "org.photon-fleet.definition"
+STATE_DIRECTORY = "/var/lib/photon-fleet"
+SETTLE_SECONDS = 60
+
+# Waits until a new container is healthy, or has run for two seconds when it has no health check.
+_SETTLE = r"""
+i=0; while :; do
+  set -- $(docker inspect --format '{{.State.Status}} {{.RestartCount}}
+    {{- with .State.Health}} {{.Status}}{{else}} none{{end}}' "$name")
+  case "$1:$2:$3" in
+    running:0:healthy) exit 0;;
+    running:0:none) [ $i -ge 4 ] && exit 0;;
+    created:*|running:0:starting) ;;
+    *) break;;
+  esac
+  i=$((i+1)); [ $i -ge $limit ] && break; sleep 0.5
+done
+echo "container $name is $1 (restarts: $2, health: $3); its last words:" >&2
+docker logs --tail 20 "$name" >&2; exit 1
+"""
+
+
+def _require_running(listing: Listing) -> None:
+    """While preparing, an earlier operation of the same run may still start Docker; when executing it must run."""
+    if state.is_executing and not listing["running"]:
+        message = "Docker does not run on this host: journalctl -u docker.service says why"
+        raise OperationError(message)
+
+
+def require_words(*values: str) -> None:
+    """Refuse arguments that docker would take for options.
+
+    Raises:
+        OperationError: empty, or with a leading dash, or with white space.
+    """
+    for value in values:
+        if not value or value.startswith("-") or any(letter.isspace() for letter in value):
+            message = f"{value!r} cannot be an argument of docker"
+            raise OperationError(message)
+
+
+def familiar(image: str) -> str:
+    """The name under which Docker lists an image: without Docker Hub's host and library."""
+    return image.removeprefix("docker.io/").removeprefix("library/")
+
+
+def _quoted(words: Sequence[str]) -> list[QuoteString]:
+    return [QuoteString(word) for word in words]
+
+
+@operation()
+def network(
+    network: str, driver: str = "bridge", subnet: str = "", gateway: str = "", *, internal: bool = False
+) -> Commands:
+    """
+    Make sure that a network is there and is as described.
+
+    + network: its name
+    + driver: such as bridge or macvlan
+    + subnet: in CIDR notation; Docker chooses when empty
+    + gateway: address within the subnet; Docker chooses when empty
+    + internal: without a way out
+
+    A network that differs is made anew, unless containers are attached to it: then the host fails and nothing changes.
+    """
+    require_words(network, driver)
+    listing = read(DockerNetworks)
+    _require_running(listing)
+    found = listing["entries"].get(network)
+    wanted = {"driver": driver, "internal": internal, "subnet": subnet, "gateway": gateway}
+    wrong = {key for key, value in wanted.items() if value != "" and found is not None and found[key] != value}
+    if found is not None and not wrong:
+        host.noop(f"network {network} is as wanted")
+        return
+    if found is not None:
+        if found["containers"]:
+            message = (
+                f"network {network} differs in {', '.join(sorted(wrong))} and {found['containers']} container(s) are "
+                "attached to it: remove them first"
+            )
+            raise OperationError(message)
+        yield StringCommand("docker network rm", QuoteString(network))
+    options = [f"--driver={driver}"]
+    options += [f"--subnet={subnet}"] if subnet else []
+    options += [f"--gateway={gateway}"] if gateway else []
+    options += ["--internal"] if internal else []
+    yield StringCommand("docker network create", *_quoted(options), QuoteString(network))
+
+
+@operation()
+def loaded_image(image: str, file: str, image_id: str) -> Commands:
+    """
+    Make sure that an image is the one in an archive of the controller (made by `docker save`).
+
+    + image: reference with a tag, as it is in the archive
+    + file: path of the archive on the controller
+    + image_id: `sha256:...` of the image's configuration in the archive
+    """
+    require_words(image)
+    listing = read(DockerImages)
+    _require_running(listing)
+    if listing["entries"].get(familiar(image), {}).get("id") == image_id:
+        host.noop(f"image {image} is as in {file}")
+        return
+    target = f"{STATE_DIRECTORY}/images/{image_id.removeprefix('sha256:')}.tar"
+    yield StringCommand("install -d -m 700", QuoteString(str(Path(target).parent)))
+    yield FileUploadCommand(file, target)
+    quoted = QuoteString(target)
+    yield StringCommand("docker load --quiet --input", quoted, "; status=$?; rm -f", quoted, "; exit $status")
+
+
+def definition_hash(arguments: Sequence[str]) -> str:
+    """The hash of a container's arguments of `docker run`; secrets are not among them."""
+    return hashlib.sha256(json.dumps(list(arguments)).encode()).hexdigest()[:32]
+
+
+def differences(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], image_id: str | None) -> list[str]:
+    """Why a container has to be made anew; empty when it is as wanted.
+
+    Args:
+        found: the container as `DockerContainers` gives it.
+        wanted: the same keys, those that the definition decides.
+        image_id: the id that the image's reference has now, None when it is not on the host.
+    """
+    if found is None:
+        return ["it is not there"]
+    wrong = [key for key, value in wanted.items() if found.get(key) != value]
+    if image_id is not None and found["image_id"] != image_id:
+        wrong.append("image_id")
+    return sorted(wrong)
+
+
+@operation()
+def container(
+    container: str,
+    image: str,
+    arguments: Sequence[str],
+    command: Sequence[str],
+    wanted: Mapping[str, Any],
+    environment: str,
+    *,
+    pull: bool = True,
+) -> Commands:
+    """
+    Make sure that a container runs, made from exactly this definition.
+
+    + container: its name
+    + image: reference of its image
+    + arguments: options of `docker run`, one word each; nothing secret
+    + command: the command and its arguments, empty for the image's own
+    + wanted: what `DockerContainers` must report of it
+    + environment: text for `docker run --env-file`; sent on standard input, kept on the host with mode 0600
+    + pull: fetch the image when it is not there
+    """
+    require_words(container, image)
+    listing, images = read(DockerContainers), read(DockerImages)
+    _require_running(listing)
+    path = f"{STATE_DIRECTORY}/env/{container}"
+    same_environment = is_as_wanted(read(TextFile, path=path), environment, mode="600")
+    label = definition_hash([*arguments, image, *command])
+    found = listing["entries"].get(container)
+    image_id = images["entries"].get(familiar(image), {}).get("id")
+    wrong = differences(found, wanted, image_id)
+    if found is not None and found["labels"].get(LABEL) != label:
+        wrong.append("definition")
+    if not wrong and same_environment:
+        host.noop(f"container {container} runs as wanted")
+        return
+    if wrong == ["state"] and same_environment:
+        yield _settled(StringCommand("docker start", QuoteString(container)), container)
+        return
+    if image_id is None and pull:
+        yield StringCommand("docker pull --quiet", QuoteString(image))
+    if not same_environment:
+        yield write(path, environment, mode="600")
+    if found is not None:
+        yield StringCommand("docker rm --force", QuoteString(container))
+    run = StringCommand(
+        "docker run --detach --pull=never",
+        *_quoted(
+            [
+                f"--name={container}",
+                f"--label={LABEL}={label}",
+                f"--env-file={path}",
+                *arguments,
+                image,
+                *command,
+            ]
+        ),
+    )
+    yield _settled(run, container)
+
+
+def _settled(command: StringCommand, container: str) -> StringCommand:
+    assignments = StringCommand("name=", QuoteString(container), f"; limit={SETTLE_SECONDS * 2}", _separator="")
+    return StringCommand(command, ">/dev/null &&", "{", assignments, ";", _SETTLE, "}")
+
+
+@operation()
+def only_containers(keep: Collection[str]) -> Commands:
+    """
+    Remove the containers that an earlier policy made and this one does not have. Others are left alone.
+
+    + keep: names of the containers that stay
+    """
+    listing = read(DockerContainers)
+    stale = sorted(name for name, found in listing["entries"].items() if LABEL in found["labels"] and name not in keep)
+    if not stale:
+        host.noop("no container is left over")
+        return
+    for name in stale:
+        yield StringCommand("docker rm --force", QuoteString(name))
+        yield StringCommand("rm -f --", QuoteString(f"{STATE_DIRECTORY}/env/{name}"))

@@ -1,0 +1,106 @@
+"""Text files, written whole: content, mode and owner change at once or not at all.
+
+One round trip per changed file: the content travels on standard input (never in argv), is written next to its target
+with the target's mode from the first byte, and is renamed into place. pyinfra's `files.put` sends the content before
+the mode, which on Photon (umask 027 over SSH) leaves a moment in which others cannot read it, or can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+
+from pyinfra import host
+from pyinfra.api import OperationError, StringCommand
+from pyinfra.api.command import QuoteString
+
+from facts.file import File, TextFile
+from operations._contain import Commands, operation, read
+
+
+def require_path(path: str) -> None:
+    """Refuse what is no absolute path to a file.
+
+    Raises:
+        OperationError: relative, a directory, or with a line break.
+    """
+    if not path.startswith("/") or path.endswith("/") or "\n" in path or "\0" in path:
+        message = f"{path!r} is no absolute path to a file"
+        raise OperationError(message)
+
+
+def is_as_wanted(found: File | None, content: str, *, mode: str, user: str = "root", group: str = "root") -> bool:
+    """Whether what the fact found is this content with this mode and owner."""
+    checksum = hashlib.sha256(_whole_lines(content).encode()).hexdigest()
+    return found == {"sha256": checksum, "mode": int(mode), "user": user, "group": group}
+
+
+def _whole_lines(content: str) -> str:
+    return content if content.endswith("\n") else f"{content}\n"
+
+
+def write(
+    path: str, content: str, *, mode: str, user: str = "root", group: str = "root", check: str = ""
+) -> StringCommand:
+    """The command that puts `content` in place, with the mode, user and group from its first byte.
+
+    Args:
+        path: absolute path; its directory is made when missing.
+        content: sent on standard input.
+        mode: octal.
+        user: owner.
+        group: group.
+        check: a shell command that must succeed before the file is put in place; `$new` is the file to look at.
+    """
+    steps = (
+        "mkdir -p -m 755 {directory} && umask 077; new=$(mktemp {directory}/.{name}.XXXXXX) && "
+        '{{ cat > "$new" && chmod {mode} "$new" && chown {owner} "$new"{check} && mv -f "$new" {path}; }} '
+        '|| {{ rm -f "$new"; exit 1; }}'
+    )
+    directory, _, name = path.rpartition("/")
+    words = {"directory": directory or "/", "name": name, "mode": mode, "owner": f"{user}:{group}", "path": path}
+    quoted = {key: shlex.quote(value) for key, value in words.items()}
+    return StringCommand(
+        steps.format(**quoted, check=f" && {{ {check}; }}" if check else ""), _stdin=_whole_lines(content)
+    )
+
+
+@operation()
+def text(
+    path: str, content: str, mode: str = "644", user: str = "root", group: str = "root", check: str = ""
+) -> Commands:
+    """
+    Make sure that a text file has exactly this content, mode and owner.
+
+    + path: absolute path; its directory is made (0755) when missing
+    + content: the whole text; a final line end is added when missing
+    + mode: octal, such as "644"; always set, as Photon's umask would leave 640
+    + user: owner
+    + group: group
+    + check: shell command that must succeed for `$new` before it is put in place
+
+    **Example:**
+
+    .. code:: python
+
+        file.text(name="Write the message of the day", path="/etc/motd", content="Welcome")
+    """
+    require_path(path)
+    if is_as_wanted(read(TextFile, path=path), content, mode=mode, user=user, group=group):
+        host.noop(f"{path} is as wanted")
+        return
+    yield write(path, content, mode=mode, user=user, group=group, check=check)
+
+
+@operation()
+def absent(path: str) -> Commands:
+    """
+    Make sure that a file is not there.
+
+    + path: absolute path of a regular file
+    """
+    require_path(path)
+    if read(TextFile, path=path) is None:
+        host.noop(f"{path} is not there")
+        return
+    yield StringCommand("rm -f --", QuoteString(path))

@@ -1,0 +1,101 @@
+"""pytest tests/hosts --inventory inventories/prod.py [--limit web] [--only firewall]
+
+Hosts are connected once, in parallel, before the first test. Each check is one test, named by host and check; a host
+that cannot be reached is one failed test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploys.errors import InputError
+from deploys.policies import names_in
+from deploys.verify import testinfra_host
+from deploys.verify.session import Session, connect, loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploys.policies.base import Policy
+
+_session = pytest.StashKey[Session]()
+_open = pytest.StashKey[contextlib.ExitStack]()
+
+
+def _policies(member, only: str | None) -> list[Policy]:
+    effective = member.data.get("policies")
+    if effective is None:
+        raise InputError(f"{member.name} has no policies: make the inventory with inventories._fleet.fleet()")
+    return [policy for name, policy in effective.policies.items() if only is None or name in names_in(only)[0]]
+
+
+def _require_known(only: str | None) -> None:
+    complaints = names_in(only)[1] if only else []
+    if complaints:
+        raise InputError("--only: " + "; ".join(complaints))
+
+
+def _start(config: pytest.Config) -> Session | None:
+    inventory = config.getoption("--inventory")
+    if inventory is None:
+        return None
+    if _session not in config.stash:
+        stack = config.stash[_open] = contextlib.ExitStack()
+        only = config.getoption("--only")
+        try:
+            _require_known(only)
+            session = stack.enter_context(loaded(inventory, config.getoption("--limit") or ()))
+            for member in session.hosts:
+                _policies(member, only)
+        except InputError as error:
+            raise pytest.UsageError(str(error)) from None
+        connect(session)
+        config.stash[_session] = session
+    return config.stash[_session]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _open in config.stash:
+        config.stash[_open].close()
+
+
+def _cases(session: Session, only: str | None) -> Iterator[object]:
+    for member in session.hosts:
+        if member.name in session.unreachable:
+            yield pytest.param(member, None, None, id=f"{member.name}::connection")
+            continue
+        for policy in _policies(member, only):
+            for check in policy.checks():
+                yield pytest.param(member, policy.name, check, id=f"{member.name}::{check.id}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "check" not in metafunc.fixturenames:
+        return
+    session = _start(metafunc.config)
+    names = ("member", "policy", "check")
+    if session is None:
+        skip = pytest.mark.skip(reason="no --inventory given: this suite proves a fleet of yours")
+        metafunc.parametrize(names, [pytest.param(None, None, None, marks=skip, id="no-inventory")])
+        return
+    metafunc.parametrize(names, list(_cases(session, metafunc.config.getoption("--only"))))
+
+
+@pytest.fixture(scope="session")
+def targets() -> dict:
+    """testinfra hosts by name: one proof of one moment for each."""
+    return {}
+
+
+@pytest.fixture
+def target(member, targets):
+    return targets.setdefault(member.name, testinfra_host(member))
+
+
+@pytest.fixture
+def reason(request, member) -> str | None:
+    """Why the host cannot be reached, or None."""
+    return request.config.stash[_session].unreachable.get(member.name)

@@ -1,0 +1,77 @@
+"""python -m tests.lab: throwaway hosts for people."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+
+from tests.lab import client, seed
+from tests.lab.errors import LabError
+from tests.lab.machine import say
+from tests.lab.settings import cache_dir
+
+DEFAULT_HOSTS = ["web-1", "db-1", "edge-1"]
+
+
+def _status() -> None:
+    rows = client.status()
+    if not rows:
+        print("no lab hosts; `python -m tests.lab up` boots some")
+    for spec, running in rows:
+        print(f"{spec.name:20} {spec.address:15} {'running' if running else 'off'}")
+
+
+def _ssh(name: str, command: list[str]) -> None:
+    if name not in seed.specs():
+        message = f"there is no lab host {name!r}; `python -m tests.lab status` lists them"
+        raise LabError(message)
+    os.execvp("ssh", ["ssh", "-F", str(client.ssh_config()), name, *command])  # noqa: S606 - there is no shell to want
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description="Throwaway Photon-like hosts.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    up = actions.add_parser("up", help="boot hosts (default: those of inventories/lab.py)")
+    up.add_argument("names", nargs="*", default=DEFAULT_HOSTS)
+    down = actions.add_parser("down", help="remove every host and everything the lab made on this machine")
+    down.add_argument("--cache", action="store_true", help="also the base system and the packages")
+    actions.add_parser("status", help="which hosts there are")
+    ssh = actions.add_parser("ssh", help="log in to a host, or run a command there")
+    ssh.add_argument("name")
+    ssh.add_argument("command", nargs=argparse.REMAINDER)
+    reset = actions.add_parser("reset", help="throw a host's disk away and boot it as new")
+    reset.add_argument("names", nargs="+")
+    actions.add_parser("refresh", help="forget the cached base system; the next `up` builds it anew")
+    return parser
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        match arguments.action:
+            case "up":
+                client.bring_up(arguments.names)
+            case "down":
+                client.down(cache=arguments.cache)
+                say("everything is gone")
+            case "status":
+                _status()
+            case "ssh":
+                _ssh(arguments.name, arguments.command)
+            case "reset":
+                for name in arguments.names:
+                    client.reset(name)
+                    say(f"{name} is as new")
+            case "refresh":
+                client.down()
+                shutil.rmtree(cache_dir(), ignore_errors=True)
+    except LabError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

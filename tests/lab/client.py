@@ -1,0 +1,258 @@
+"""The lab as its users see it: `boot`, `reset`, `stop`, `down`, `status`, and how to reach a host.
+
+Safe to call from several greenlets, threads and processes at once: starting the lab and changing its list of hosts
+happen under a lock. `down()` proves that nothing is left behind, and raises when something is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import layer, machine, packages, seed
+from tests.lab.errors import LabError
+from tests.lab.machine import run, say
+from tests.lab.seed import Spec
+from tests.lab.settings import NAME, UPLINK, cache_dir, state_dir
+from tests.lab.supervisor import jail_command
+
+START_SECONDS = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
+# flock() does not wait politely under gevent: a second greenlet would stop the first one from ever unlocking.
+_in_process = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a host over SSH: address, user, private key and the file with its pinned host key."""
+
+    address: str
+    user: str
+    key: Path
+    known_hosts: Path
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    with _in_process:
+        state_dir().mkdir(parents=True, exist_ok=True)
+        with (state_dir().parent / f".{state_dir().name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _request(do: str, name: str = "", timeout: float = 180.0) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(state_dir() / "control"))
+        with connection.makefile("rw") as stream:
+            stream.write(json.dumps({"do": do, "name": name}) + "\n")
+            stream.flush()
+            line = stream.readline()
+    if not line:
+        message = f"the lab died while it was asked to {do} {name}; see {state_dir() / 'supervisor.log'}"
+        raise LabError(message)
+    answer: dict[str, Any] = json.loads(line)
+    if not answer["ok"]:
+        raise LabError(str(answer["error"]))
+    return answer
+
+
+def is_up() -> bool:
+    try:
+        _request("status", timeout=10)
+    except (OSError, LabError):
+        return False
+    return True
+
+
+def _start() -> None:
+    machine.prepare()
+    layer.lower_directories()
+    packages.build()
+    log = state_dir() / "supervisor.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            jail_command(), cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+    seed.replace_text(state_dir() / "life", f"{process.pid} {_start_time(process.pid)}\n")
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up():
+        if process.poll() is not None or time.monotonic() > deadline:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            _end_life()
+            message = f"the lab did not start:\n{tail}"
+            raise LabError(message)
+        time.sleep(0.05)
+
+
+def boot(name: str, *, expired: bool = False) -> Access:
+    """Make sure the lab host `name` runs, and return how to reach it.
+
+    Raises:
+        LabError: no root, no such thing possible on this machine, or the host did not come up.
+    """
+    machine.require_root()
+    with _locked():
+        if not is_up():
+            _start()
+        spec = seed.add(name, expired=expired)
+        seed.host_key(spec)
+        _write_access(seed.specs().values())
+    _request("boot", name)
+    return access(spec)
+
+
+def access(spec: Spec) -> Access:
+    # A file for each host: pyinfra reads a known_hosts file once per run, and this one grows while hosts boot.
+    return Access(spec.address, "root", state_dir() / "id", seed.known_hosts(spec))
+
+
+def ssh_config() -> Path:
+    return state_dir() / "ssh_config"
+
+
+def _write_access(hosts: Any) -> None:
+    lines = {spec: f"{spec.name},{spec.address} {seed.host_key(spec)}\n" for spec in hosts}
+    for spec, line in lines.items():
+        seed.replace_text(seed.known_hosts(spec), line)
+    seed.replace_text(state_dir() / "known_hosts", "".join(lines.values()))
+    blocks = "".join(f"Host {spec.name}\n  HostName {spec.address}\n" for spec in hosts)
+    common = (
+        f"Host *\n  User root\n  IdentityFile {state_dir() / 'id'}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {state_dir() / 'known_hosts'}\n  StrictHostKeyChecking yes\n  ConnectTimeout 5\n"
+    )
+    seed.replace_text(ssh_config(), blocks + common)
+
+
+def stop(name: str) -> None:
+    """Switch a host off; its disk stays."""
+    if is_up():
+        _request("stop", name)
+
+
+def cut(name: str, *, down: bool = True) -> None:
+    """Pull a host's network cable (or put it back with `down=False`)."""
+    _request("cut" if down else "mend", name)
+
+
+def reset(name: str) -> Access:
+    """Throw a host's disk away and boot it as new, with the same address and host key."""
+    spec = seed.specs().get(name)
+    if spec is None:
+        return boot(name)
+    stop(name)
+    shutil.rmtree(spec.directory, ignore_errors=True)
+    return boot(name, expired=spec.expired)
+
+
+def status() -> list[tuple[Spec, bool]]:
+    """Every known host and whether it runs."""
+    try:
+        running = _request("status", timeout=10)["hosts"]
+    except (OSError, LabError):
+        running = {}
+    return [(spec, bool(running.get(name))) for name, spec in seed.specs().items()]
+
+
+def _start_time(pid: int) -> str:
+    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _end_life() -> None:
+    """Kill the supervisor's outermost process; the kernel ends everything inside."""
+    life = state_dir() / "life"
+    if life.exists():
+        pid_text, _, started = life.read_text().strip().partition(" ")
+        pid = int(pid_text)
+        if started and _start_time(pid) == started:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while _start_time(pid) == started and started and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.02)
+        life.unlink()
+
+
+def down(*, cache: bool = False) -> None:
+    """Remove every host and all the lab made, and prove it; with `cache` also the base system and packages.
+
+    Raises:
+        LabError: something is left; the message names it.
+    """
+    with _locked():
+        if state_dir().exists():
+            machine.require_root()
+        _end_life()
+        left = _wait_until_gone()
+        if left:
+            message = "the lab is down, but this is left: " + "; ".join(left)
+            raise LabError(message)
+        shutil.rmtree(state_dir(), ignore_errors=True)
+        if cache:
+            shutil.rmtree(cache_dir(), ignore_errors=True)
+    (state_dir().parent / f".{state_dir().name}.lock").unlink(missing_ok=True)
+
+
+def _wait_until_gone(seconds: float = 20.0) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while True:
+        left = leftovers()
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+# In a mount namespace of its own, as on a cgroup v1 machine the v2 tree has to be mounted to be seen.
+_CGROUPS = f"""
+c=/sys/fs/cgroup; [ -e $c/cgroup.controllers ] || mount -t cgroup2 none $c
+[ -d $c/{NAME} ] || exit 0
+find $c/{NAME} -depth -type d -exec rmdir {{}} + 2>/dev/null
+find $c/{NAME} -name cgroup.procs -exec cat {{}} + 2>/dev/null
+[ ! -d $c/{NAME} ] || echo cgroup
+"""
+
+
+def leftovers() -> list[str]:
+    """What of the lab is still on this machine: processes, mounts, interfaces, loop devices, cgroups."""
+    found = []
+    if Path("/sys/class/net", UPLINK).exists():
+        found.append(f"interface {UPLINK}")
+    state = str(state_dir())
+    found += [
+        f"mount {line.split()[1]}" for line in Path("/proc/self/mounts").read_text().splitlines() if state in line
+    ]
+    for loop in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if loop.read_text().startswith(state):
+                found.append(f"loop device {loop.parts[3]}")
+    if os.geteuid() == 0:
+        found += [f"process {word}" if word.isdigit() else word for word in
+                  run("unshare", "--mount", "sh", "-c", _CGROUPS, check=False).split()]  # fmt: skip
+    return found
+
+
+def bring_up(names: list[str]) -> None:
+    """Boot several hosts, with a line for each."""
+    for name in names:
+        started = time.monotonic()
+        at = boot(name)
+        say(f"{name} is up at {at.address} ({time.monotonic() - started:.1f} s)")
