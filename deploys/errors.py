@@ -17,6 +17,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 
 _OURS = Path(__file__).resolve().parent.parent
+_MACHINERY = {Path("inventories", name) for name in ("_fleet.py", "_merge.py", "_ssh.py", "_lab.py")}
 
 
 class InputError(PyinfraError, CliError):  # type: ignore[misc]
@@ -40,7 +41,7 @@ def _is_user_code(frame: FrameType) -> bool:
         inside = path.resolve().relative_to(_OURS)
     except ValueError:
         return "site-packages" not in path.parts and "lib" not in path.parts[:3]
-    return inside.parts[0] not in {"deploys", "facts", "operations"} and not inside.name.startswith("_")
+    return inside.parts[0] not in {"deploys", "facts", "operations"} and inside not in _MACHINERY
 
 
 def caller() -> str:
@@ -58,7 +59,7 @@ def caller() -> str:
     return ""
 
 
-def explain_validation(model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
+def explain_validation(label: str, model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
     """Pydantic's findings as sentences: one line per field, unknown fields with the nearest known name.
 
     Values are not repeated but for plain strings and numbers: a secret must not leak through an error.
@@ -73,5 +74,5 @@ def explain_validation(model: type[pydantic.BaseModel], error: pydantic.Validati
         else:
             message = finding["msg"].removeprefix("Value error, ")
             text = f"{path}: {message}" if path else message
-        lines.append(f"{model.__name__}: {text}")
+        lines.append(f"{label}: {text}")
     return "\n    ".join(lines)

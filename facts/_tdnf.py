@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Step = Literal["install", "upgrade", "downgrade", "reinstall", "remove", "obsolete"]
 _CVE = re.compile(r"CVE-\d{4}-\d{4,}")
+_INSTALLED = re.compile(r"(\S+) ((?:\d+:)?[^\s:-]+-[^\s:-]+) (\w+)")
 _VERSION = re.compile(r"(?:tdnf: )?(?P<version>\d+(?:\.\d+)+\S*)")
 _STEPS: tuple[Step, ...] = ("install", "upgrade", "downgrade", "reinstall", "remove", "obsolete")
 
@@ -145,11 +146,11 @@ def installed(lines: Iterable[str]) -> dict[str, list[Package]]:
     """
     found: dict[str, list[Package]] = {}
     for line in lines:
-        parts = line.split()
-        if len(parts) != 3:  # noqa: PLR2004
+        match = _INSTALLED.fullmatch(line)
+        if match is None:
             message = f"rpm -qa printed {line!r}"
             raise AnswerError(message)
-        name, evr, arch = parts
+        name, evr, arch = match.groups()
         if name != "gpg-pubkey":
             found.setdefault(name, []).append({"evr": evr, "arch": arch})
     return {name: sorted(found[name], key=lambda one: (one["evr"], one["arch"])) for name in sorted(found)}

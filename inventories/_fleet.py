@@ -101,7 +101,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         for joined in member.groups:
             joined.append(entry)
     groups = {joined.label: joined for member in hosts for joined in member.groups}
-    problems += _misnamed(groups.values())
+    problems += _variables(groups.values())
     problems += _command_line(names, groups)
     if problems:
         raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
@@ -128,15 +128,19 @@ def _effective(member: Host, problems: list[str]) -> Effective:
     return Effective(policies, provenance)
 
 
-def _misnamed(groups: Iterable[Group]) -> list[str]:
-    """Groups whose variable has another name: pyinfra knows a group by its variable."""
+def _variables(groups: Iterable[Group]) -> list[str]:
+    """What pyinfra would take amiss: it makes a group of each variable of the file that is a list or tuple."""
     frame = sys._getframe(2)  # noqa: SLF001 - the inventory file that called fleet()
-    variables = {id(value): name for name, value in frame.f_globals.items() if isinstance(value, Group)}
-    return [
-        f"group {joined.label!r} is in the variable {variables[id(joined)]!r}: call both the same"
-        for joined in groups
-        if id(joined) in variables and variables[id(joined)] != joined.label
-    ]
+    problems = []
+    labels = {id(joined): joined.label for joined in groups}
+    for name, value in frame.f_globals.items():
+        if name.startswith("_"):
+            continue
+        if id(value) in labels and labels[id(value)] != name:
+            problems.append(f"group {labels[id(value)]!r} is in the variable {name!r}: call both the same")
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, (Policy, Host)) for item in value):
+            problems.append(f"the variable {name!r} would be a group of pyinfra: let its name start with an underscore")
+    return problems
 
 
 def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str]:

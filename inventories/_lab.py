@@ -66,6 +66,13 @@ def lab_key() -> dict[str, Any]:
         return {"file": packages.key_file(), "fingerprint": packages.fingerprint()}
 
 
+def lab_network() -> str:
+    """The lab's network in CIDR notation; this machine is in it as well."""
+    from tests.lab import settings  # noqa: PLC0415
+
+    return f"{settings.network()}.0/24"
+
+
 def lab_image(tag: str = "1") -> Path:
     """The archive of the container image `lab/web:TAG`."""
     from tests.lab import images  # noqa: PLC0415

@@ -90,8 +90,13 @@ def _scalar(values: Sequence[tuple[Source, Model, Any]], path: str, provenance: 
 
 
 def _disagreement(path: str, one: tuple[Source, Model, Any], other: tuple[Source, Model, Any]) -> str:
+    first, second = one[2], other[2]
+    if isinstance(first, Model) and type(first) is type(second):
+        differing = [name for name in type(first).model_fields if getattr(first, name) != getattr(second, name)]
+        first = ", ".join(f"{name}={getattr(one[2], name)!r}" for name in differing)
+        second = ", ".join(f"{name}={getattr(other[2], name)!r}" for name in differing)
     return (
-        f"{path}: {_at(one[0], one[1])} says {one[2]!r}, {_at(other[0], other[1])} says {other[2]!r}; "
+        f"{path}: {_at(one[0], one[1])} says {first}, {_at(other[0], other[1])} says {second}; "
         "let them agree, or set it on the host itself"
     )
 

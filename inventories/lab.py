@@ -10,7 +10,7 @@ from deploys.policies.firewall import Firewall, Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.ssh import Ssh
 from inventories._fleet import fleet, group, host
-from inventories._lab import lab_image, lab_key
+from inventories._lab import lab_image, lab_key, lab_network
 
 # Every host: signed packages, hardened SSH, a firewall that lets only SSH from this machine in.
 base = group(
@@ -25,7 +25,7 @@ base = group(
         absent=["telnet"],
     ),
     Ssh(root_login="prohibit-password", max_auth_tries=3),
-    Firewall(rules=[Rule(name="ssh", ports=[22], sources=["10.83.0.0/24"], limit="60/minute")]),
+    Firewall(rules=[Rule(name="ssh", ports=[22], sources=[lab_network()], limit="60/minute")]),
 )
 
 # Hosts that run containers.
@@ -60,7 +60,7 @@ web = group(
 db = group(
     "db",
     Packages(present=["tree"], exact={"jq": "1.7.1"}, held=["jq"]),
-    Firewall(rules=[Rule(name="postgres", ports=[5432], sources=["10.83.0.0/24"])]),
+    Firewall(rules=[Rule(name="postgres", ports=[5432], sources=[lab_network()])]),
 )
 
 edge = group(

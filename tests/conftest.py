@@ -1,10 +1,19 @@
-"""Options and markers of all tests."""
+"""Options and markers of all tests, and the lab that the tests of the lab tier share.
+
+The tests have a lab of their own (another name and network): hosts that a person has booted are left alone.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+os.environ["LAB_NAME"] = os.environ.get("TEST_LAB_NAME", "photon-test")
+os.environ["LAB_NET"] = os.environ.get("TEST_LAB_NET", "10.84.0")
+
+_HOSTS = Path(__file__).parent / "hosts"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,6 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--inventory", help="inventory file whose hosts tests/hosts proves")
     group.addoption("--limit", action="append", help="only these hosts or groups (repeatable)")
     group.addoption("--only", help="only these policies, such as firewall,ssh")
+    group.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The acceptance suite proves a fleet: without an inventory there is nothing to prove."""
+    if collection_path == _HOSTS and config.getoption("--inventory") is None:
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -21,3 +38,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("lab"):
             item.add_marker(skip)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if session.config.getoption("--no-skips") and skipped and exitstatus == 0:
+        reporter.write_line(f"{len(skipped)} skipped test(s), and --no-skips was given", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The client of the tests' own lab; everything is removed at the end, and that is checked."""
+    from tests.lab import client  # noqa: PLC0415
+
+    client.down()
+    yield client
+    client.down()

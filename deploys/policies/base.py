@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+from typing_extensions import override
 
 from deploys.errors import InputError, caller, explain_validation
 
@@ -46,10 +47,15 @@ class Model(BaseModel):
             made = handler(value)
         except pydantic.ValidationError as error:
             where = caller()
-            message = explain_validation(cls, error) + (f"\n    at {where}" if where else "")
+            message = explain_validation(cls._label(value), cls, error) + (f"\n    at {where}" if where else "")
             raise InputError(message) from None
         made._origin = caller()  # noqa: SLF001 - our own class
         return made
+
+    @classmethod
+    def _label(cls, given: object) -> str:
+        """How an error names what could not be made."""
+        return cls.__name__
 
     @property
     def origin(self) -> str:
@@ -61,6 +67,12 @@ class Item(Model):
     """An element of a policy's list. Lists of several groups are joined by the field `identity`."""
 
     identity: ClassVar[str] = "name"
+
+    @classmethod
+    @override
+    def _label(cls, given: object) -> str:
+        name = given.get(cls.identity) if isinstance(given, Mapping) else None
+        return f"{cls.__name__} {name!r}" if isinstance(name, str) else cls.__name__
 
     @property
     def ident(self) -> str:

@@ -25,7 +25,7 @@ from tests.lab import layer, machine, packages, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
-from tests.lab.settings import NAME, UPLINK, cache_dir, state_dir
+from tests.lab.settings import cache_dir, name, state_dir, uplink
 from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
@@ -53,16 +53,16 @@ def _locked() -> Iterator[None]:
             yield
 
 
-def _request(do: str, name: str = "", timeout: float = 180.0) -> dict[str, Any]:
+def _request(do: str, host: str = "", timeout: float = 180.0) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         connection.connect(str(state_dir() / "control"))
         with connection.makefile("rw") as stream:
-            stream.write(json.dumps({"do": do, "name": name}) + "\n")
+            stream.write(json.dumps({"do": do, "name": host}) + "\n")
             stream.flush()
             line = stream.readline()
     if not line:
-        message = f"the lab died while it was asked to {do} {name}; see {state_dir() / 'supervisor.log'}"
+        message = f"the lab died while it was asked to {do} {host}; see {state_dir() / 'supervisor.log'}"
         raise LabError(message)
     answer: dict[str, Any] = json.loads(line)
     if not answer["ok"]:
@@ -99,8 +99,8 @@ def _start() -> None:
         time.sleep(0.05)
 
 
-def boot(name: str, *, expired: bool = False) -> Access:
-    """Make sure the lab host `name` runs, and return how to reach it.
+def boot(host: str, *, expired: bool = False) -> Access:
+    """Make sure the lab host `host` runs, and return how to reach it.
 
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
@@ -109,10 +109,10 @@ def boot(name: str, *, expired: bool = False) -> Access:
     with _locked():
         if not is_up():
             _start()
-        spec = seed.add(name, expired=expired)
+        spec = seed.add(host, expired=expired)
         seed.host_key(spec)
         _write_access(seed.specs().values())
-    _request("boot", name)
+    _request("boot", host)
     return access(spec)
 
 
@@ -138,25 +138,25 @@ def _write_access(hosts: Any) -> None:
     seed.replace_text(ssh_config(), blocks + common)
 
 
-def stop(name: str) -> None:
+def stop(host: str) -> None:
     """Switch a host off; its disk stays."""
     if is_up():
-        _request("stop", name)
+        _request("stop", host)
 
 
-def cut(name: str, *, down: bool = True) -> None:
+def cut(host: str, *, down: bool = True) -> None:
     """Pull a host's network cable (or put it back with `down=False`)."""
-    _request("cut" if down else "mend", name)
+    _request("cut" if down else "mend", host)
 
 
-def reset(name: str) -> Access:
+def reset(host: str) -> Access:
     """Throw a host's disk away and boot it as new, with the same address and host key."""
-    spec = seed.specs().get(name)
+    spec = seed.specs().get(host)
     if spec is None:
-        return boot(name)
-    stop(name)
+        return boot(host)
+    stop(host)
     shutil.rmtree(spec.directory, ignore_errors=True)
-    return boot(name, expired=spec.expired)
+    return boot(host, expired=spec.expired)
 
 
 def status() -> list[tuple[Spec, bool]]:
@@ -165,7 +165,7 @@ def status() -> list[tuple[Spec, bool]]:
         running = _request("status", timeout=10)["hosts"]
     except (OSError, LabError):
         running = {}
-    return [(spec, bool(running.get(name))) for name, spec in seed.specs().items()]
+    return [(spec, bool(running.get(label))) for label, spec in seed.specs().items()]
 
 
 def _start_time(pid: int) -> str:
@@ -222,20 +222,20 @@ def _wait_until_gone(seconds: float = 20.0) -> list[str]:
 
 
 # In a mount namespace of its own, as on a cgroup v1 machine the v2 tree has to be mounted to be seen.
-_CGROUPS = f"""
+_CGROUPS = """
 c=/sys/fs/cgroup; [ -e $c/cgroup.controllers ] || mount -t cgroup2 none $c
-[ -d $c/{NAME} ] || exit 0
-find $c/{NAME} -depth -type d -exec rmdir {{}} + 2>/dev/null
-find $c/{NAME} -name cgroup.procs -exec cat {{}} + 2>/dev/null
-[ ! -d $c/{NAME} ] || echo cgroup
+[ -d $c/$1 ] || exit 0
+find $c/$1 -depth -type d -exec rmdir {} + 2>/dev/null
+find $c/$1 -name cgroup.procs -exec cat {} + 2>/dev/null
+[ ! -d $c/$1 ] || echo cgroup
 """
 
 
 def leftovers() -> list[str]:
     """What of the lab is still on this machine: processes, mounts, interfaces, loop devices, cgroups."""
     found = []
-    if Path("/sys/class/net", UPLINK).exists():
-        found.append(f"interface {UPLINK}")
+    if Path("/sys/class/net", uplink()).exists():
+        found.append(f"interface {uplink()}")
     state = str(state_dir())
     found += [
         f"mount {line.split()[1]}" for line in Path("/proc/self/mounts").read_text().splitlines() if state in line
@@ -246,13 +246,13 @@ def leftovers() -> list[str]:
                 found.append(f"loop device {loop.parts[3]}")
     if os.geteuid() == 0:
         found += [f"process {word}" if word.isdigit() else word for word in
-                  run("unshare", "--mount", "sh", "-c", _CGROUPS, check=False).split()]  # fmt: skip
+                  run("unshare", "--mount", "sh", "-c", _CGROUPS, "sh", name(), check=False).split()]  # fmt: skip
     return found
 
 
 def bring_up(names: list[str]) -> None:
     """Boot several hosts, with a line for each."""
-    for name in names:
+    for host in names:
         started = time.monotonic()
-        at = boot(name)
-        say(f"{name} is up at {at.address} ({time.monotonic() - started:.1f} s)")
+        at = boot(host)
+        say(f"{host} is up at {at.address} ({time.monotonic() - started:.1f} s)")

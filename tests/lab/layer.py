@@ -8,7 +8,9 @@ A user's own image (LAB_IMAGE) gets no layer: it is Photon already.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import time
 from pathlib import Path
 
 from tests.lab import base, packages
@@ -18,6 +20,7 @@ from tests.lab.settings import cache_dir
 _HERE = Path(__file__).parent
 ROOTFS = _HERE / "rootfs"
 SCRIPT = _HERE / "layer.sh"
+STALE_SECONDS = 86400
 STAND_IN = _HERE / "tdnf"
 
 # The mounts are made in a mount namespace of their own, so that nothing is left on the machine however this ends.
@@ -93,5 +96,9 @@ def _build(root: Path, layer: Path) -> None:
         mount,
         rpms,
     )
+    for old in cache_dir().glob("layer-*[0-9a-f]"):
+        if time.time() - old.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(old)
+    os.utime(upper)
     upper.rename(layer)
     shutil.rmtree(partial)

@@ -9,12 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-NAME = "photon-lab"
-"""Prefix of the lab's cgroup, scope and overlay names."""
-
-UPLINK = "plab0"
-"""The interface by which this machine reaches the lab."""
-
 REPOSITORY_HOST = "packages.lab"
 FIRST_HOST = 10
 
@@ -23,13 +17,24 @@ def _setting(variable: str, default: str) -> str:
     return os.environ.get(variable) or default
 
 
+def name() -> str:
+    """Name of the lab's cgroup, scope and directories. Labs of several names (and networks) run side by side."""
+    return _setting("LAB_NAME", "photon-lab")
+
+
+def uplink() -> str:
+    """The interface by which this machine reaches the lab; at most 15 characters."""
+    return f"{name()[:14]}0"
+
+
 def state_dir() -> Path:
     """Where hosts live. Must not be on an overlay file system: overlays do not stack."""
-    return Path(_setting("LAB_STATE", f"/var/lib/{NAME}"))
+    return Path(_setting("LAB_STATE", f"/var/lib/{name()}"))
 
 
 def cache_dir() -> Path:
-    return Path(_setting("LAB_CACHE", f"/var/cache/{NAME}"))
+    """Where base systems and packages are kept, for labs of every name."""
+    return Path(_setting("LAB_CACHE", "/var/cache/photon-lab"))
 
 
 def network() -> str:

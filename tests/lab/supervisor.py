@@ -22,7 +22,7 @@ from tests.lab import layer, packages, seed
 from tests.lab.errors import LabError
 from tests.lab.host import LabHost
 from tests.lab.machine import run
-from tests.lab.settings import NAME, UPLINK, gateway, mac, repository_address, state_dir
+from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
 
 MACHINE_NET = 9
 """File descriptor of the machine's network namespace, kept open through the jail."""
@@ -46,7 +46,7 @@ exec unshare --net --pid --fork --kill-child --mount-proc --propagation private 
 def jail_command() -> list[str]:
     """The command that starts the supervisor in namespaces of its own; its pid is the lab's life line."""
     inner = [sys.executable, "-m", "tests.lab.supervisor"]
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _JAIL, "sh", NAME, *inner]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _JAIL, "sh", name(), *inner]
     if Path("/run/systemd/system").is_dir():
         scope = [
             "systemd-run",
@@ -58,7 +58,7 @@ def jail_command() -> list[str]:
             "-p",
             "TasksMax=infinity",
         ]
-        command = [*scope, f"--unit={NAME}", *command]
+        command = [*scope, f"--unit={name()}", *command]
     return command
 
 
@@ -74,16 +74,16 @@ class Supervisor:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         action = str(request.get("do"))
         if action == "status":
-            return {"ok": True, "hosts": {name: host.running for name, host in self._hosts.items()}}
-        name = str(request.get("name"))
-        with self._locks.setdefault(name, threading.Lock()):
-            host = self._hosts.get(name) or self._add(name)
+            return {"ok": True, "hosts": {key: host.running for key, host in self._hosts.items()}}
+        wanted = str(request.get("name"))
+        with self._locks.setdefault(wanted, threading.Lock()):
+            host = self._hosts.get(wanted) or self._add(wanted)
             match action:
                 case "boot":
                     host.start()
                 case "stop":
                     host.stop()
-                    del self._hosts[name]
+                    del self._hosts[wanted]
                 case "cut" | "mend":
                     host.cut(down=action == "cut")
                 case _:
@@ -91,16 +91,16 @@ class Supervisor:
                     raise LabError(message)
         return {"ok": True}
 
-    def _add(self, name: str) -> LabHost:
-        spec = seed.specs().get(name)
+    def _add(self, wanted: str) -> LabHost:
+        spec = seed.specs().get(wanted)
         if spec is None:
-            message = f"there is no lab host {name!r}"
+            message = f"there is no lab host {wanted!r}"
             raise LabError(message)
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
-            "lladdr", mac(spec.address), "dev", UPLINK, "nud", "permanent")  # fmt: skip
-        self._hosts[name] = LabHost(spec, self._lower, self._cgroup)
-        return self._hosts[name]
+            "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
+        self._hosts[wanted] = LabHost(spec, self._lower, self._cgroup)
+        return self._hosts[wanted]
 
 
 def _machine_net() -> str:
@@ -113,10 +113,10 @@ def _network() -> None:
         run("mount", "-t", "tmpfs", "none", directory)
     run("ip", "-b", "-", stdin=f"link set lo up\nlink add br0 type bridge\naddr add {repository_address()}/24 dev br0\n"
         "link set br0 up\n")  # fmt: skip
-    run("ip", "link", "add", "up0", "type", "veth", "peer", "name", UPLINK, "netns", _machine_net())
+    run("ip", "link", "add", "up0", "type", "veth", "peer", "name", uplink(), "netns", _machine_net())
     run("ip", "link", "set", "up0", "master", "br0", "up")
-    uplink = f"addr add {gateway()}/24 dev {UPLINK}\nlink set {UPLINK} up\n"
-    run("nsenter", f"--net={_machine_net()}", "ip", "-b", "-", stdin=uplink)
+    commands = f"addr add {gateway()}/24 dev {uplink()}\nlink set {uplink()} up\n"
+    run("nsenter", f"--net={_machine_net()}", "ip", "-b", "-", stdin=commands)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

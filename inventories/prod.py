@@ -1,0 +1,39 @@
+"""Production, as an example to copy: three roles, several groups that give the same policy.
+
+Replace addresses, keys and images by yours; pin the hosts' keys in inventories/known_hosts. Then
+
+    pyinfra inventories/prod.py deploys/host.py --dry
+    pyinfra inventories/prod.py deploys/host.py
+    pytest tests/hosts --inventory inventories/prod.py
+"""
+
+from deploys.policies.firewall import Firewall, Rule
+from inventories._fleet import fleet, group, host
+from inventories import _roles
+
+base = group("base", *_roles.EVERY_HOST)
+containers = group("containers", *_roles.RUNS_CONTAINERS)
+web = group("web", *_roles.WEB)
+db = group("db", *_roles.DATABASE)
+cache = group("cache", *_roles.CACHE)
+
+# Prometheus scrapes these hosts; the rule joins those of their roles.
+monitored = group("monitored", Firewall(rules=[Rule(name="node-exporter", ports=[9100], sources=["10.20.9.10/32"])]))
+
+hosts = fleet(
+    host("web-1", base, containers, web, monitored, address="10.20.1.11", ssh_user="root"),
+    host("web-2", base, containers, web, monitored, address="10.20.1.12", ssh_user="root"),
+    host("web-3", base, containers, web, monitored, address="10.20.1.13", ssh_user="root"),
+    host("db-1", base, db, monitored, address="10.20.2.11", ssh_user="root"),
+    # This one also serves the reporting network.
+    host(
+        "db-2",
+        base,
+        db,
+        monitored,
+        Firewall(rules=[Rule(name="reporting", ports=[5432], sources=["10.50.0.0/24"])]),
+        address="10.20.2.12",
+        ssh_user="root",
+    ),
+    host("cache-1", base, containers, cache, address="10.20.3.11", ssh_user="root"),
+)
