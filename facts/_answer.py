@@ -32,9 +32,7 @@ _UNREADABLE = re.compile(r"Error: Failed to synchronize cache for repo '(?P<repo
 _ERROR = re.compile(r"Error\((?P<number>\d+)\) : (?P<text>.*)")
 _HTTP = re.compile(r"Error: (?P<text>\d{3} when downloading \S+)")
 _DUPLICATE = re.compile(r"ERROR: duplicate repo id: (?P<repo>.+)")
-_DETAIL = re.compile(
-    r"^(?:\d+\. .*|.* package not found or not installed|package .* is protected)$", re.MULTILINE
-)
+_DETAIL = re.compile(r"^(?:\d+\. .*|.* package not found or not installed|package .* is protected)$", re.MULTILINE)
 _DISABLED = re.compile(r"Disabling Repo: '(?P<repo>.*)'")
 
 
@@ -109,9 +107,7 @@ def decode(text: str) -> Decoded:
 
 def errors(decoded: Decoded) -> list[tuple[int, str]]:
     """The error documents: tdnf's own number and message."""
-    found = (
-        item for item in decoded.documents if isinstance(item, dict) and isinstance(item.get("Error"), int)
-    )
+    found = (item for item in decoded.documents if isinstance(item, dict) and isinstance(item.get("Error"), int))
     return [(item["Error"], str(item.get("ErrorMessage", ""))) for item in found]
 
 

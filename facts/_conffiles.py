@@ -45,9 +45,7 @@ class TextFile:
 def read_command(*patterns: str) -> str:
     """A shell command that prints every file that matches; none is no error, one that cannot be read is."""
     show = "stat -Lc '= %a %U:%G %n' \"$f\" && sed 's/^/ /' \"$f\" && echo"
-    return (
-        f"for f in {' '.join(patterns)}; do [ -e \"$f\" ] || continue; {show} || exit 1; done; echo '{END}'"
-    )
+    return f"for f in {' '.join(patterns)}; do [ -e \"$f\" ] || continue; {show} || exit 1; done; echo '{END}'"
 
 
 def files(lines: list[str]) -> list[TextFile]:
@@ -109,9 +107,7 @@ def repository_files(lines: list[str]) -> dict[str, RepositoryFile]:
         one.path: {
             "mode": one.mode,
             "owner": one.owner,
-            "repositories": {
-                repo: dict(_without_secrets(options)) for repo, options in sections(one.lines).items()
-            },
+            "repositories": {repo: dict(_without_secrets(options)) for repo, options in sections(one.lines).items()},
         }
         for one in files(lines)
     }

@@ -53,3 +53,28 @@ class TextFile(FactBase[File | None]):
             message = f"expected a regular file, found a {kind}"
             raise FactProcessError(message)
         return {"sha256": checksum.split()[0], "mode": int(mode), "user": user, "group": group}
+
+
+class IsOlderThan(FactBase[bool]):
+    """
+    Returns whether a running unit was started before a file was last changed, so that it cannot know the change:
+
+    .. code:: python
+
+        True
+
+    A unit that does not run, or a file that is not there, is False. Compared in whole seconds. Source of the format:
+    systemctl(1), property ActiveEnterTimestamp.
+    """
+
+    @override
+    def command(self, unit: str, path: str) -> StringCommand:
+        return StringCommand(
+            "started=$(systemctl show --property=ActiveEnterTimestamp --value", QuoteString(unit),
+            "); changed=$(stat -Lc %Y --", QuoteString(path), "2>/dev/null); systemctl is-active --quiet", QuoteString(unit),
+            '&& [ -n "$changed" ] && [ "$(date -d "$started" +%s)" -lt "$changed" ] && echo older || echo current',
+        )  # fmt: skip
+
+    @override
+    def process(self, output: list[str]) -> bool:
+        return output == ["older"]

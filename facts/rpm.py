@@ -65,11 +65,7 @@ class RpmKeys(FactBase[dict[str, RpmKey]]):
 
     @override
     def command(self) -> str:
-        return (
-            "rpm -qa gpg-pubkey --qf '= gpg-pubkey-%{VERSION}-%{RELEASE}\\n%{DESCRIPTION}\\n' && echo '"
-            + END
-            + "'"
-        )
+        return "rpm -qa gpg-pubkey --qf '= gpg-pubkey-%{VERSION}-%{RELEASE}\\n%{DESCRIPTION}\\n' && echo '" + END + "'"
 
     @override
     @contained

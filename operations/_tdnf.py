@@ -227,12 +227,8 @@ def _installed_proof(names: Sequence[str]) -> str:
 
 
 def _version_proof(name: str, version: str) -> str:
-    shapes = (
-        "%{VERSION}\\n%{VERSION}-%{RELEASE}\\n%{EPOCHNUM}:%{VERSION}\\n%{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n"
-    )
-    wrong = say(
-        f"tdnf reported no error, but {name} is not at {version}: a repository may be answering rubbish"
-    )
+    shapes = "%{VERSION}\\n%{VERSION}-%{RELEASE}\\n%{EPOCHNUM}:%{VERSION}\\n%{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n"
+    wrong = say(f"tdnf reported no error, but {name} is not at {version}: a repository may be answering rubbish")
     query = f"rpm -q --qf '{shapes}' {shlex.quote(name)} 2>/dev/null"
     return f"{query} | grep -Fxq -e {shlex.quote(version)} || {{ {wrong}; bad=1; }}"
 

@@ -17,11 +17,13 @@ from pyinfra.api import FileUploadCommand, OperationError, StringCommand
 from pyinfra.api.command import QuoteString
 
 from facts.docker import DockerContainers, DockerImages, DockerNetworks, Listing
-from facts.file import TextFile
+from facts.file import IsOlderThan, TextFile
 from operations._contain import Commands, operation, read
 from operations.file import is_as_wanted, write
 
 LABEL = "org.photon-fleet.definition"
+DAEMON_JSON = "/etc/docker/daemon.json"
+_VALIDATE = '! dockerd --help | grep -q -- --validate || dockerd --validate --config-file "$new"'
 STATE_DIRECTORY = "/var/lib/photon-fleet"
 SETTLE_SECONDS = 60
 
@@ -69,6 +71,26 @@ def familiar(image: str) -> str:
 
 def _quoted(words: Sequence[str]) -> list[QuoteString]:
     return [QuoteString(word) for word in words]
+
+
+@operation()
+def daemon(content: str) -> Commands:
+    """
+    Make sure that daemon.json has exactly this content, and that a Docker that runs was started with it.
+
+    + content: JSON; checked by dockerd itself where it can (from 23.0 on) before it is put in place
+
+    Docker is restarted when it was started before the file was written, and left alone when it does not run.
+    """
+    wanted = is_as_wanted(read(TextFile, path=DAEMON_JSON), content, mode="644")
+    if wanted and not read(IsOlderThan, unit="docker.service", path=DAEMON_JSON):
+        host.noop("Docker runs with this configuration")
+        return
+    restart = "systemctl try-restart docker.service"
+    if wanted:
+        yield StringCommand(restart)
+        return
+    yield write(DAEMON_JSON, content, mode="644", check=_VALIDATE, after=restart)
 
 
 @operation()

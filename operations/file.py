@@ -40,9 +40,18 @@ def _whole_lines(content: str) -> str:
 
 
 def write(
-    path: str, content: str, *, mode: str, user: str = "root", group: str = "root", check: str = ""
+    path: str,
+    content: str,
+    *,
+    mode: str,
+    user: str = "root",
+    group: str = "root",
+    check: str = "",
+    after: str = "",
 ) -> StringCommand:
     """The command that puts `content` in place, with the mode, user and group from its first byte.
+
+    A connection that drops in the middle of the content leaves the old file: the length is compared first.
 
     Args:
         path: absolute path; its directory is made when missing.
@@ -51,18 +60,24 @@ def write(
         user: owner.
         group: group.
         check: a shell command that must succeed before the file is put in place; `$new` is the file to look at.
+        after: a shell command that makes it hold, run by the host even when the controller is gone by then.
     """
-    steps = (
-        "mkdir -p -m 755 {directory} && umask 077; new=$(mktemp {directory}/.{name}.XXXXXX) && "
-        '{{ cat > "$new" && chmod {mode} "$new" && chown {owner} "$new"{check} && mv -f "$new" {path}; }} '
-        '|| {{ rm -f "$new"; exit 1; }}'
-    )
+    content = _whole_lines(content)
     directory, _, name = path.rpartition("/")
-    words = {"directory": directory or "/", "name": name, "mode": mode, "owner": f"{user}:{group}", "path": path}
-    quoted = {key: shlex.quote(value) for key, value in words.items()}
-    return StringCommand(
-        steps.format(**quoted, check=f" && {{ {check}; }}" if check else ""), _stdin=_whole_lines(content)
+    quoted = shlex.quote(directory or "/")
+    steps = [
+        'cat > "$new"',
+        f'[ "$(wc -c < "$new")" -eq {len(content.encode())} ]',
+        f'chmod {shlex.quote(mode)} "$new"',
+        f'chown {shlex.quote(f"{user}:{group}")} "$new"',
+        *([f"{{ {check}; }}"] if check else []),
+        f'mv -f "$new" {shlex.quote(path)}',
+    ]
+    script = (
+        f"mkdir -p -m 755 {quoted} && umask 077 && new=$(mktemp {quoted}/.{shlex.quote(name)}.XXXXXX) && "
+        f'{{ {{ {" && ".join(steps)}; }} || {{ rm -f "$new"; exit 1; }}; }}'
     )
+    return StringCommand(f"{script} && {{ {after}; }}" if after else script, _stdin=content)
 
 
 @operation()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyinfra import host
-from pyinfra.api import OperationError, StringCommand
+from pyinfra.api import OperationError
 
 from facts.file import TextFile
 from facts.ssh import Connection, SshConnection
@@ -56,5 +56,4 @@ def config(content: str, refuse: Refusal) -> Commands:
         host.noop("sshd_config is as wanted")
         return
     require_access(refuse)
-    yield write(PATH, content, mode="600", check='sshd -t -f "$new"')
-    yield StringCommand(RELOAD)
+    yield write(PATH, content, mode="600", check='sshd -t -f "$new"', after=RELOAD)

@@ -171,9 +171,7 @@ def require_signatures() -> Commands:
     """
     found = read(TdnfSignatures)
     if not found["configuration"]:
-        message = (
-            f"{CONFIGURATION} has no [main]: it is not made from nothing, tdnf's other defaults are unsafe"
-        )
+        message = f"{CONFIGURATION} has no [main]: it is not made from nothing, tdnf's other defaults are unsafe"
         raise _tdnf.refuse(message)
     if found["gpgcheck"] and found["pkgverify_level"] == "all":
         host.noop("unsigned packages are refused already")

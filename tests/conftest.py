@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-os.environ["LAB_NAME"] = os.environ.get("TEST_LAB_NAME", "photon-test")
-os.environ["LAB_NET"] = os.environ.get("TEST_LAB_NET", "10.84.0")
-
 _HOSTS = Path(__file__).parent / "hosts"
 
 
@@ -22,6 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--limit", action="append", help="only these hosts or groups (repeatable)")
     group.addoption("--only", help="only these policies, such as firewall,ssh")
     group.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # An inventory that is given is proved as it is, a person's lab included.
+    if config.getoption("--inventory") is None:
+        os.environ["LAB_NAME"] = os.environ.get("TEST_LAB_NAME", "photon-test")
+        os.environ["LAB_NET"] = os.environ.get("TEST_LAB_NET", "10.84.0")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

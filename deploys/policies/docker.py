@@ -21,11 +21,11 @@ from deploys.policies.docker_models import Container, Daemon, Image, Network
 from deploys.policies.secret import Secret
 from deploys.policies.types import Word
 from operations import docker, file, tdnf
+from operations.docker import DAEMON_JSON
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-DAEMON_JSON = "/etc/docker/daemon.json"
 FORWARDING = "/etc/sysctl.d/60-photon-fleet-docker.conf"
 PACKAGES = ("docker", "docker-engine", "docker-cli")
 
@@ -76,14 +76,7 @@ class Docker(Policy):
             content="# Photon Fleet (policy: docker)\nnet.ipv4.ip_forward = 1\n", mode="644",
         )  # fmt: skip
         server.sysctl(name="Let the kernel forward now", key="net.ipv4.ip_forward", value=1)
-        daemon = file.text(
-            name="Configure Docker", path=DAEMON_JSON, content=self.render(), mode="644",
-            check='! dockerd --help | grep -q -- --validate || dockerd --validate --config-file "$new"',
-        )  # fmt: skip
-        systemd.service(
-            name="Restart Docker with its new configuration", service="docker.service", restarted=True,
-            _if=daemon.did_change,
-        )  # fmt: skip
+        docker.daemon(name="Configure Docker", content=self.render())
         systemd.service(name="Run Docker, now and at boot", service="docker.service", running=True, enabled=True)
         for network in host.loop(self.networks):
             docker.network(
@@ -140,6 +133,10 @@ class Docker(Policy):
             id="docker.daemon.no-other-settings", field="daemon", proves="daemon.json has only what the policy wrote",
             read=lambda host: sorted(json.loads(host.check_output("cat %s", DAEMON_JSON))),
             expect=sorted(self.daemon.settings()),
+        )  # fmt: skip
+        yield Check(
+            id="docker.daemon.in-force", field="daemon", proves="Docker was started with this daemon.json",
+            read=started_after_configuration, expect=True,
         )  # fmt: skip
         for network in self.networks:
             yield from _network_checks(network)
@@ -220,6 +217,12 @@ def _inspect(host: Host, kind: str, name: str) -> dict[str, Any]:
 def daemon_setting(key: str, host: Host) -> object:
     """One setting of daemon.json."""
     return json.loads(host.check_output("cat %s", DAEMON_JSON)).get(key, "not set")
+
+
+def started_after_configuration(host: Host) -> bool:
+    """Whether Docker's process began no earlier than daemon.json was last changed (seconds)."""
+    started = host.check_output("stat -c %Y /proc/$(systemctl show --property=MainPID --value docker.service)")
+    return int(started) >= int(host.file(DAEMON_JSON).mtime.timestamp())
 
 
 def image_id(reference: str, host: Host) -> str:
