@@ -71,7 +71,8 @@ class IsOlderThan(FactBase[bool]):
     def command(self, unit: str, path: str) -> StringCommand:
         return StringCommand(
             "started=$(systemctl show --property=ActiveEnterTimestamp --value", QuoteString(unit),
-            "); changed=$(stat -Lc %Y --", QuoteString(path), "2>/dev/null); systemctl is-active --quiet", QuoteString(unit),
+            "); changed=$(stat -Lc %Y --", QuoteString(path), "2>/dev/null);",
+            "systemctl is-active --quiet", QuoteString(unit),
             '&& [ -n "$changed" ] && [ "$(date -d "$started" +%s)" -lt "$changed" ] && echo older || echo current',
         )  # fmt: skip
 

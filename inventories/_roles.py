@@ -4,7 +4,8 @@ from pathlib import Path
 
 from deploys.policies.docker import Docker
 from deploys.policies.docker_models import AddressPool, Container, Daemon, Health, Network, Publish, Volume
-from deploys.policies.firewall import Firewall, Rule
+from deploys.policies.firewall import Firewall
+from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.secret import Secret
 from deploys.policies.ssh import Ssh

@@ -6,7 +6,8 @@ python -m tests.lab down
 
 from deploys.policies.docker import Docker
 from deploys.policies.docker_models import Container, Daemon, Health, Image, Network, Publish
-from deploys.policies.firewall import Firewall, Rule
+from deploys.policies.firewall import Firewall
+from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.ssh import Ssh
 from inventories._fleet import fleet, group, host

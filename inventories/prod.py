@@ -7,9 +7,10 @@ Replace addresses, keys and images by yours; pin the hosts' keys in inventories/
     pytest tests/hosts --inventory inventories/prod.py
 """
 
-from deploys.policies.firewall import Firewall, Rule
-from inventories._fleet import fleet, group, host
+from deploys.policies.firewall import Firewall
+from deploys.policies.firewall_rules import Rule
 from inventories import _roles
+from inventories._fleet import fleet, group, host
 
 base = group("base", *_roles.EVERY_HOST)
 containers = group("containers", *_roles.RUNS_CONTAINERS)

@@ -4,8 +4,8 @@ The policies are production's (inventories/_roles.py); what differs is said here
 """
 
 from deploys.policies.ssh import Ssh
-from inventories._fleet import fleet, group, host
 from inventories import _roles
+from inventories._fleet import fleet, group, host
 
 base = group("base", *_roles.EVERY_HOST)
 containers = group("containers", *_roles.RUNS_CONTAINERS)

@@ -49,11 +49,26 @@ class Model(BaseModel):
             where = caller()
             message = explain_validation(cls._label(value), cls, error) + (f"\n    at {where}" if where else "")
             raise InputError(message) from None
+        wrong = list(made.contradictions())
+        if wrong:
+            where = caller()
+            label = cls._label(value)
+            message = "\n    ".join([*(f"{label}: {text}" for text in wrong), *([f"at {where}"] if where else [])])
+            raise InputError(message)
         made._origin = caller()  # noqa: SLF001 - our own class
         return made
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        # Pydantic would compare where the objects were written as well.
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def contradictions(self) -> Iterable[str]:
+        """What is wrong between fields that are right by themselves; said when the object is made."""
+        return ()
+
     @classmethod
-    def _label(cls, given: object) -> str:
+    def _label(cls, given: object) -> str:  # noqa: ARG003 - items look at it
         """How an error names what could not be made."""
         return cls.__name__
 
@@ -138,16 +153,14 @@ class Policy(Model):
     unproved: ClassVar[Mapping[str, str]] = {}
     """Fields without a check, each with the reason why it cannot be checked on the host."""
 
-    @pydantic.model_validator(mode="after")
-    def _keys_are_unique(self) -> Self:
+    @override
+    def contradictions(self) -> Iterable[str]:
         for field in type(self).model_fields:
             value = getattr(self, field)
             keys = [item.ident for item in value if isinstance(item, Item)] if isinstance(value, tuple) else []
-            for key in keys:
-                if keys.count(key) > 1:
-                    message = f"{field}: {key!r} is given {keys.count(key)} times"
-                    raise ValueError(message)
-        return self
+            yield from sorted(
+                {f"{field}: {key!r} is given {keys.count(key)} times" for key in keys if keys.count(key) > 1}
+            )
 
     def problems(self) -> Iterable[str]:
         """What is wrong with the effective policy of a host, beyond single fields. Called after the merge."""

@@ -6,14 +6,16 @@ import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
+from typing_extensions import override
 
+from deploys.errors import InputError
 from deploys.policies.base import Item, Model
 from deploys.policies.secret import Secret
 from deploys.policies.types import AbsolutePath, Cidr, Line, Port, Word
@@ -109,12 +111,10 @@ class Network(Item):
     gateway: Address | None = None
     internal: bool = False
 
-    @model_validator(mode="after")
-    def _gateway_is_inside(self) -> Self:
+    @override
+    def contradictions(self) -> Iterable[str]:
         if self.gateway and (self.subnet is None or ip_address(self.gateway) not in ip_network(self.subnet)):
-            message = f"gateway {self.gateway} is not in subnet {self.subnet}"
-            raise ValueError(message)
-        return self
+            yield f"gateway {self.gateway} is not in subnet {self.subnet}"
 
 
 class Image(Item):
@@ -173,12 +173,10 @@ class Volume(Model):
     target: AbsolutePath
     read_only: bool = False
 
-    @model_validator(mode="after")
-    def _has_no_separator(self) -> Self:
+    @override
+    def contradictions(self) -> Iterable[str]:
         if ":" in self.source + self.target or self.source.startswith(("-", ".")) or not self.source:
-            message = f"source {self.source!r}: an absolute path or the name of a volume, without a colon"
-            raise ValueError(message)
-        return self
+            yield f"source {self.source!r}: an absolute path or the name of a volume, without a colon"
 
     def word(self) -> str:
         """As an argument of `docker run --volume`."""
@@ -211,13 +209,11 @@ class Container(Item):
     read_only: bool = False
     memory: Size | None = None
 
-    @model_validator(mode="after")
-    def _variables_are_names(self) -> Self:
+    @override
+    def contradictions(self) -> Iterable[str]:
         for variable in self.env:
             if not _VARIABLE.fullmatch(variable):
-                message = f"env: {variable!r} is no name of a variable"
-                raise ValueError(message)
-        return self
+                yield f"env: {variable!r} is no name of a variable"
 
     def arguments(self) -> list[str]:
         """The options of `docker run` that make it; nothing secret is among them."""
@@ -241,15 +237,14 @@ class Container(Item):
         """The text of its env file, secrets resolved. Never print it.
 
         Raises:
-            InputError: a secret cannot be had.
-            ValueError: a secret has more than one line, which an env file cannot hold.
+            InputError: a secret cannot be had, or has more than one line.
         """
         lines = []
         for variable, value in sorted(self.env.items()):
             text = value.resolve() if isinstance(value, Secret) else value
             if "\n" in text or "\r" in text:
-                message = f"env {variable} of container {self.name} has more than one line"
-                raise ValueError(message)
+                message = f"env {variable} of container {self.name} has more than one line, which no env file can hold"
+                raise InputError(message)
             lines.append(f"{variable}={text}")
         return "\n".join(lines) + "\n"
 

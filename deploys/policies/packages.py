@@ -114,6 +114,9 @@ class Packages(Policy):
 
     name: ClassVar[str] = "packages"
     risk: ClassVar[Risk] = Risk.SERVICE
+    unproved: ClassVar[Mapping[str, str]] = {
+        "keys.file": "where the controller finds the key; what is trusted is proved by its fingerprint",
+    }
 
     keys: tuple[SigningKey, ...] = ()
     repositories: tuple[Repository, ...] = ()

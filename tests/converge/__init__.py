@@ -1,0 +1,1 @@
+"""The lab tier: converge over SSH, prove, break, mend."""

@@ -1,0 +1,16 @@
+"""The top-level packages are ours: `facts`, `tests` and the like are names that others use too."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("name", ["facts", "operations", "deploys", "inventories", "tests"])
+def test_is_imported_from_this_repository(name: str) -> None:
+    module = importlib.import_module(name)
+    assert Path(module.__file__).resolve() == ROOT / name / "__init__.py"
