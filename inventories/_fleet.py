@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pyinfra import config, state
 
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
@@ -143,6 +144,12 @@ def _variables(groups: Iterable[Group]) -> list[str]:
     return problems
 
 
+def _never_ask() -> None:
+    """Let a dry run go on past a host that fails: it changes nothing, and may have nobody to ask."""
+    state.should_raise_failed_hosts = None
+    config.FAIL_PERCENT = None
+
+
 def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
     """What is wrong with pyinfra's own command line, when there is one.
 
@@ -153,6 +160,10 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         return []
     known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
     problems = []
+    if context.params.get("dry"):
+        _never_ask()
+        if context.params.get("yes"):
+            problems.append("--dry with -y would show no changes at all, as -y skips their detection: leave -y out")
     for option in ("limit", "exclude"):
         problems += [
             f"--{option} {pattern}: no such host or group{near(pattern, known)}"

@@ -12,9 +12,7 @@ from pyinfra_testing.operations import FakeState, make_operation_tests
 
 FIXTURES = Path(__file__).parent / "fixtures" / "operations"
 MODULES = sorted(
-    path.stem
-    for path in (Path(__file__).parent.parent / "operations").glob("*.py")
-    if not path.stem.startswith("_")
+    path.stem for path in (Path(__file__).parent.parent / "operations").glob("*.py") if not path.stem.startswith("_")
 )
 
 FakeState.failed_hosts = frozenset()  # ours look there, to tell a host that cannot be read from a fresh one

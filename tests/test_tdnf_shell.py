@@ -60,9 +60,7 @@ def run(request, tmp_path):
             "DOES": does,
         }
         text = text.replace(_conffiles.LOCKS, str(locks))
-        done = subprocess.run(
-            [request.param, "-c", text], env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([request.param, "-c", text], env=environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr, log.read_text() if log.exists() else ""
 
     runner.holds = holds
@@ -71,9 +69,7 @@ def run(request, tmp_path):
 
 
 def steps(**given):
-    return _tdnf.Steps(
-        **({"install": (), "change": {}, "remove": (), "holds": None, "lift": (), "kept": ()} | given)
-    )
+    return _tdnf.Steps(**({"install": (), "change": {}, "remove": (), "holds": None, "lift": (), "kept": ()} | given))
 
 
 PLANS = """[ "$2" = --assumeno ] && { echo '{"Remove":[{"Name":"ntp"}]}'; exit; }"""
@@ -91,9 +87,7 @@ def test_success_without_a_package_is_a_failure(run):
     text = _tdnf.install_command(steps(install=("htop", "strace")), None)
     status, said, _ = run(text, "echo 0 1.0 1.ph5 > $DB/htop")
     assert status != 0
-    assert said == (
-        "tdnf reported no error, but strace is not installed: a repository may be answering rubbish\n"
-    )
+    assert said == ("tdnf reported no error, but strace is not installed: a repository may be answering rubbish\n")
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.0-1.ph5", "1:2.0", "1:2.0-1.ph5"])
@@ -204,9 +198,7 @@ def test_keys_of_the_real_rpm(tmp_path):
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
     make = ["--passphrase", "", "--quick-gen-key", "Ünï <a@example.com>", "rsa2048", "sign", "never"]
     subprocess.run([*gpg, *make], check=True, capture_output=True)
-    listed = subprocess.run(
-        [*gpg, "--list-keys", "--with-colons"], check=True, capture_output=True, text=True
-    )
+    listed = subprocess.run([*gpg, "--list-keys", "--with-colons"], check=True, capture_output=True, text=True)
     fingerprint = next(line.split(":")[9] for line in listed.stdout.splitlines() if line.startswith("fpr"))
     armored = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout
     (tmp_path / "key.asc").write_bytes(armored)

@@ -103,9 +103,7 @@ def test_lists(case):
 
 def check_advisories(found):
     advisories = _tdnf.advisories(found)
-    assert [one["id"] for one in advisories] == sorted(
-        {row["UpdateID"].removeprefix("patch:") for row in found}
-    )
+    assert [one["id"] for one in advisories] == sorted({row["UpdateID"].removeprefix("patch:") for row in found})
     assert all(one["packages"] and one["type"] in {"security", "bugfix", "enhancement"} for one in advisories)
 
 
@@ -245,9 +243,7 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["Name", "Arch", "Evr", "Install", "Error", "Packages"]), inner, max_size=4
-        )
+        | st.dictionaries(st.sampled_from(["Name", "Arch", "Evr", "Install", "Error", "Packages"]), inner, max_size=4)
     ),
     max_leaves=12,
 )

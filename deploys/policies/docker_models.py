@@ -68,7 +68,8 @@ class Daemon(Model):
     """Of one log file of one container; journald has limits of its own."""
     log_max_files: int = Field(default=3, ge=1, le=100)
     live_restore: bool = True
-    """Containers go on while dockerd restarts."""
+    """Containers go on while dockerd restarts. A reboot then stops them last of all: one whose first process ignores
+    SIGTERM delays it by systemd's 90 seconds."""
     userland_proxy: bool = True
     inter_container: bool = True
     """Containers of the default bridge may talk to each other."""

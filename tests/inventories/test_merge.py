@@ -42,7 +42,7 @@ def test_items_of_one_key_that_differ_are_an_error_with_both_places() -> None:
 
 def test_scalars_that_disagree_are_an_error_and_the_host_wins() -> None:
     given_policies = [(BASE, Ssh(max_auth_tries=3)), (WEB, Ssh(max_auth_tries=5))]
-    with pytest.raises(InputError, match="max_auth_tries: group base .* says 3, group web .* says 5"):
+    with pytest.raises(InputError, match=r"max_auth_tries: group base .* says 3, group web .* says 5"):
         merge(given_policies)
     merged, provenance = merge([*given_policies, (OWN, Ssh(max_auth_tries=2))])
     assert merged.max_auth_tries == 2

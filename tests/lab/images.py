@@ -16,6 +16,8 @@ from tests.lab import base, machine
 from tests.lab.machine import BUSYBOX
 from tests.lab.settings import cache_dir
 
+# The first process of a container ignores SIGTERM unless it asks for it; a reboot would wait 90 seconds for that.
+_COMMAND = "trap 'exit 0' TERM; httpd -f -p 80 -h /www & wait"
 _APPLETS = ("sh", "httpd", "wget", "sleep", "cat", "echo", "env")
 
 
@@ -43,7 +45,7 @@ def web(tag: str = "1", greeting: str = "hello from a lab container") -> Path:
     """The archive of `lab/web:TAG`; the same arguments always give the same image id."""
     if not BUSYBOX.exists():
         machine.prepare()
-    path = cache_dir() / "images" / f"web-{tag}-{hashlib.sha256(greeting.encode()).hexdigest()[:8]}.tar"
+    path = cache_dir() / "images" / f"web-{tag}-{hashlib.sha256((_COMMAND + greeting).encode()).hexdigest()[:8]}.tar"
     with base.locked("images"):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ def _archive(reference: str, layer: bytes) -> bytes:
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Cmd": ["/bin/httpd", "-f", "-p", "80", "-h", "/www"], "Env": ["PATH=/bin"]},
+            "config": {"Cmd": ["/bin/sh", "-c", _COMMAND], "Env": ["PATH=/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         },
         sort_keys=True,

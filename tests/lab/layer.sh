@@ -44,3 +44,5 @@ rpm -i --justdb --nodeps --force-debian --noscripts /tmp/*.rpm
 install -m 755 /usr/lib/lab-tdnf/tdnf /usr/bin/tdnf
 ln -sfn tdnf /usr/bin/yum
 ln -sfn tdnf /usr/bin/tyum
+ln -sfn tdnf /usr/bin/tdnfj
+python3 -m compileall -q /usr/lib/lab-tdnf

@@ -28,9 +28,15 @@ _DEFINES = {
     "_binary_payload": "w6.gzdio",
     "_buildhost": "lab",
     "_build_name_fmt": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
-    # rpmbuild would refuse a package whose files another one of the same run also has.
-    "_unpackaged_files_terminate_build": "0",
 }
+
+_HEAD = """Name: lab-packages
+Version: 1
+Release: 1
+Summary: The packages below
+License: none
+%description
+None."""
 
 
 class RpmToolError(RuntimeError):
@@ -106,9 +112,7 @@ class Keyring:
         path = self.directory / f"{name}.asc"
         if not path.exists():
             self._make(name)
-            partial = path.with_suffix(".partial")
-            partial.write_text(self._gpg("--armor", "--export", self._address(name)))
-            partial.rename(path)
+            path.write_text(self._gpg("--armor", "--export", self._address(name)))
         return path.read_text()
 
     def fingerprint(self, name: str) -> str:
@@ -120,15 +124,13 @@ class Keyring:
     def sign(self, name: str, files: Sequence[Path]) -> None:
         """Sign packages in place."""
         self.public(name)
-        command = [
-            "rpmsign", "--define", f"_gpg_name {self._address(name)}", "--define", f"_gpg_path {self.directory}",
-            "--define", "_gpg_digest_algo sha512", "--define", f"__gpg {shutil.which('gpg')}",
-            "--addsign", *map(str, files),
-        ]  # fmt: skip
-        _run(command)
+        defines = {"_gpg_name": self._address(name), "_gpg_path": str(self.directory)}
+        defines |= {"_gpg_digest_algo": "sha512", "__gpg": shutil.which("gpg") or "gpg"}
+        _run(["rpmsign", *_defines(defines), "--addsign", *map(str, files)])
+        self.close()
 
     def close(self) -> None:
-        """Stop the agent that gpg started for this directory."""
+        """Stop the agent that gpg starts by itself. Making keys and signing do that themselves."""
         subprocess.run(["gpgconf", "--homedir", str(self.directory), "--kill", "all"], check=False)
 
     def _address(self, name: str) -> str:
@@ -137,6 +139,7 @@ class Keyring:
     def _make(self, name: str) -> None:
         uid = f"{name} {self._address(name)}"
         self._gpg("--passphrase", "", "--quick-generate-key", uid, "rsa2048", "sign", "never")
+        self.close()
 
     def _gpg(self, *arguments: str) -> str:
         return _run(["gpg", "--batch", "--quiet", "--homedir", str(self.directory), *arguments])
@@ -145,10 +148,12 @@ class Keyring:
 def build(packages: Sequence[Package], out: Path, keyring: Keyring) -> list[Path]:
     """Build `packages` into `out` and sign them; returns the files, in the order of `packages`."""
     out.mkdir(parents=True, exist_ok=True)
+    files = [out / package.filename for package in packages]
+    if len(set(files)) < len(files):
+        raise ValueError(f"two packages with one file name: {sorted(map(str, files))}")
     with tempfile.TemporaryDirectory(prefix="rpms-") as scratch:
         for number, group in enumerate(_groups(packages)):
             _rpmbuild(group, Path(scratch) / str(number), out)
-    files = [out / package.filename for package in packages]
     for key in sorted({package.key for package in packages if package.key}):
         keyring.sign(key, [out / package.filename for package in packages if package.key == key])
     return files
@@ -171,22 +176,20 @@ def repository(out: Path, files: Iterable[Path], advisories: Sequence[Advisory] 
         with tempfile.TemporaryDirectory(prefix="updateinfo-") as scratch:
             path = Path(scratch) / "updateinfo.xml"
             path.write_bytes(_updateinfo(advisories))
-            _run(
-                [
-                    "modifyrepo_c",
-                    "--mdtype=updateinfo",
-                    "--compress-type=gz",
-                    str(path),
-                    str(out / "repodata"),
-                ]
-            )
+            words = ["modifyrepo_c", "--mdtype=updateinfo", "--compress-type=gz"]
+            _run([*words, str(path), str(out / "repodata")])
 
 
 def _run(command: Sequence[str]) -> str:
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError as error:
+        message = f"{command[0]} is not installed (Debian packages: rpm, gnupg, createrepo-c)."
+        raise RpmToolError(message) from error
     if result.returncode:
-        message = f"{command[0]} failed (exit {result.returncode}):\n{result.stdout[-2000:]}{result.stderr[-2000:]}"
+        said = result.stdout[-2000:] + result.stderr[-2000:]
+        message = f"{command[0]} failed (exit {result.returncode}):\n{said}"
         raise RpmToolError(message)
     return result.stdout
 
@@ -214,10 +217,14 @@ def _rpmbuild(group: Sequence[Package], scratch: Path, out: Path) -> None:
             _write(root / path.lstrip("/"), path, content)
     root.mkdir(parents=True, exist_ok=True)
     spec = scratch / "lab.spec"
-    spec.write_text(_spec(group, root))
+    install = f"%install\ncp -a {root}/. %{{buildroot}}/"
+    spec.write_text("\n".join([_HEAD, install, *map(_section, group), ""]))
     defines = {**_DEFINES, "_topdir": str(scratch / "top"), "_rpmdir": str(out)}
-    arguments = [word for name, value in defines.items() for word in ("--define", f"{name} {value}")]
-    _run(["rpmbuild", "-bb", "--quiet", "--nodeps", "--target", "x86_64", *arguments, str(spec)])
+    _run(["rpmbuild", "-bb", "--quiet", "--nodeps", "--target", "x86_64", *_defines(defines), str(spec)])
+
+
+def _defines(macros: Mapping[str, str]) -> list[str]:
+    return [word for name, body in macros.items() for word in ("--define", f"{name} {body}")]
 
 
 def _write(target: Path, path: str, content: Content) -> None:
@@ -227,58 +234,49 @@ def _write(target: Path, path: str, content: Content) -> None:
     target.chmod(mode)
 
 
-def _spec(group: Sequence[Package], root: Path) -> str:
-    head = [
-        "Name: lab-packages",
-        "Version: 1",
-        "Release: 1",
-        "Summary: s",
-        "License: none",
-        "AutoReqProv: no",
-    ]
-    install = ["%description", "None.", "%install", f"cp -a {root}/. %{{buildroot}}/"]
-    return "\n".join([*head, *install, *(_section(package) for package in group)]) + "\n"
-
-
 def _section(package: Package) -> str:
     name = package.name
-    lines = [f"%package -n {name}", f"Version: {package.version}", f"Release: {package.release}"]
+    tags = {"Version": package.version, "Release": package.release, "License": package.license}
+    tags |= {"URL": package.url, "Summary": package.summary or name, "AutoReqProv": "no"}
     if package.epoch:
-        lines.append(f"Epoch: {package.epoch}")
+        tags["Epoch"] = str(package.epoch)
     if package.arch == "noarch":
-        lines.append("BuildArch: noarch")
-    lines += [f"Summary: {package.summary or name}", f"License: {package.license}", f"URL: {package.url}"]
-    lines.append("AutoReqProv: no")
+        tags["BuildArch"] = "noarch"
+    lines = [f"%package -n {name}", *(f"{tag}: {_plain(value)}" for tag, value in tags.items())]
     for tag in ("requires", "provides", "conflicts", "obsoletes", "recommends"):
         lines += [f"{tag.capitalize()}: {dependency}" for dependency in getattr(package, tag)]
-    lines += [f"%description -n {name}", package.description or package.summary or name]
+    lines += [f"%description -n {name}", _plain(package.description or package.summary or name)]
     for script in ("pre", "post", "preun", "postun"):
         if getattr(package, script):
-            lines += [f"%{script} -n {name}", getattr(package, script)]
+            lines += [f"%{script} -n {name}", _plain(getattr(package, script))]
     lines.append(f"%files -n {name}")
-    lines += [f"{'%config(noreplace) ' * path.startswith('/etc/')}{path}" for path in sorted(package.files)]
+    lines += [f'{"%config(noreplace) " * path.startswith("/etc/")}"{path}"' for path in sorted(package.files)]
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A text in which rpmbuild sees no macros."""
+    return text.replace("%", "%%")
 
 
 def _updateinfo(advisories: Iterable[Advisory]) -> bytes:
     root = ET.Element("updates")
     for advisory in advisories:
-        update = ET.SubElement(
-            root, "update", {"from": "lab", "status": "final", "type": advisory.type, "version": "1"}
-        )
-        ET.SubElement(update, "id").text = advisory.id
-        ET.SubElement(update, "title").text = advisory.title or advisory.id
-        if advisory.severity is not None:
-            ET.SubElement(update, "severity").text = advisory.severity
-        ET.SubElement(update, "issued", {"date": advisory.issued})
-        if advisory.updated is not None:
-            ET.SubElement(update, "updated", {"date": advisory.updated})
-        if advisory.reboot:
-            ET.SubElement(update, "reboot_suggested").text = "True"
-        ET.SubElement(update, "description").text = advisory.description
+        update = ET.SubElement(root, "update", {"from": "lab", "type": advisory.type, "version": "1"})
+        texts = {"id": advisory.id, "title": advisory.title or advisory.id, "severity": advisory.severity}
+        texts |= {
+            "reboot_suggested": "True" if advisory.reboot else None,
+            "description": advisory.description,
+        }
+        for tag, text in texts.items():
+            if text is not None:
+                ET.SubElement(update, tag).text = text
+        for tag, date in (("issued", advisory.issued), ("updated", advisory.updated)):
+            if date is not None:
+                ET.SubElement(update, tag, {"date": date})
         references = ET.SubElement(update, "references")
         for cve in advisory.cves:
-            ET.SubElement(references, "reference", {"id": cve, "title": cve, "type": "cve", "href": f"urn:{cve}"})
+            ET.SubElement(references, "reference", {"id": cve, "title": cve, "type": "cve"})
         collection = ET.SubElement(ET.SubElement(update, "pkglist"), "collection", {"short": "lab"})
         ET.SubElement(collection, "name").text = "lab"
         for package in advisory.packages:
@@ -292,8 +290,8 @@ def _collected(collection: ET.Element, text: str, *, reboot: bool) -> None:
     name, version, release = nevr.rsplit("-", 2)
     epoch, _, version = version.rpartition(":")
     arch = arch or "x86_64"
-    attributes = {"name": name, "version": version, "release": release, "epoch": epoch or "0", "arch": arch}
-    package = ET.SubElement(collection, "package", {**attributes, "src": f"{name}-{version}-{release}.src.rpm"})
+    attributes = {"name": name, "version": version, "release": release, "epoch": epoch or "0"}
+    package = ET.SubElement(collection, "package", {**attributes, "arch": arch})
     ET.SubElement(package, "filename").text = f"{name}-{version}-{release}.{arch}.rpm"
     if reboot:
         ET.SubElement(package, "reboot_suggested").text = "True"

@@ -31,9 +31,9 @@ def test_a_definition_changes_its_hash_and_a_secret_does_not(monkeypatch) -> Non
 
 
 def test_a_secret_of_several_lines_is_refused(monkeypatch) -> None:
-    monkeypatch.setenv("X", "a\nb")
-    with pytest.raises(InputError, match="env X of container c has more than one line"):
-        Container(name="c", image="a:1", env={"X": Secret.env("X")}).environment()
+    monkeypatch.setenv("LINES", "a\nb")
+    with pytest.raises(InputError, match="env LINES of container c has more than one line"):
+        Container(name="c", image="a:1", env={"LINES": Secret.env("LINES")}).environment()
 
 
 def test_what_docker_reports_is_compared_field_by_field() -> None:

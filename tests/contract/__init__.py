@@ -1,0 +1,1 @@
+"""Contract tests: the lab's stand-ins against recordings of the real programs."""

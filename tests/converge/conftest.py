@@ -1,0 +1,114 @@
+"""The commands of the README, run as a user runs them, against the tests' own lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = "inventories/lab.py"
+HOSTS = ("web-1", "db-1", "edge-1")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command: status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def all(self) -> str:
+        return self.out + self.err
+
+    def line(self, start: str) -> str:
+        """A line of the closing summary, by its beginning."""
+        return next((line for line in self.err.splitlines() if line.startswith(start)), "")
+
+
+def run(*command: str | Path, timeout: float = 240, **env: str) -> Done:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env={**os.environ, "COLUMNS": "200", **env}, text=True,
+        capture_output=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def program(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+def converge(*arguments: str, inventory: str = INVENTORY, **env: str) -> Done:
+    return run(program("pyinfra"), inventory, "deploys/host.py", "-y", *arguments, **env)
+
+
+def dry(*arguments: str, inventory: str = INVENTORY, **env: str) -> Done:
+    return run(program("pyinfra"), inventory, "deploys/host.py", "--dry", *arguments, **env)
+
+
+def prove(*arguments: str, inventory: str = INVENTORY, **env: str) -> Done:
+    return run(
+        program("pytest"), "tests/hosts", "--inventory", inventory, "-q", "-p", "no:cacheprovider", *arguments, **env
+    )
+
+
+def changes(done: Done) -> dict[str, int]:
+    """The totals of pyinfra's own `--json` result."""
+    return json.loads(done.out)["results"]["totals"]
+
+
+@pytest.fixture(scope="session")
+def first_run(lab) -> Done:
+    """README command 1 on a machine without lab hosts."""
+    return converge()
+
+
+@pytest.fixture(scope="session")
+def converged(first_run: Done) -> None:
+    assert first_run.status == 0, first_run.all
+
+
+@pytest.fixture
+def on(lab):
+    """Runs a command on a lab host, such as `on("web-1", "id")`."""
+
+    def command(name: str, text: str, *, check: bool = True) -> str:
+        done = run("ssh", "-F", lab.ssh_config(), name, text)
+        assert not check or done.status == 0, done.all
+        return done.out
+
+    return command
+
+
+@pytest.fixture
+def address(lab):
+    """The address of a lab host by name."""
+    return lambda name: next(spec.address for spec, _ in lab.status() if spec.name == name)
+
+
+@pytest.fixture
+def variant(tmp_path):
+    """An inventory like inventories/lab.py, with more policies for some of its hosts, and texts replaced."""
+
+    def write(own: dict[str, str], imports: str = "", texts: dict[str, str] | None = None) -> str:
+        text = (ROOT / INVENTORY).read_text()
+        marker = "from inventories._fleet import"
+        text = text.replace(marker, f"{textwrap.dedent(imports)}\n{marker}")
+        for name, policies in own.items():
+            text = text.replace(f'host("{name}", ', f'host("{name}", {policies}, ')
+        for old, new in (texts or {}).items():
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "lab.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
