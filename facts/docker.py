@@ -15,6 +15,19 @@ from typing_extensions import override
 
 STOPPED = "docker-does-not-run"
 
+# What was listed may be gone when it is inspected: then both are done again.
+_INSPECTED = (
+    'for try in 1 2 3 4 5; do ids=$({ids}) && {{ [ -z "$ids" ] && exit 0; '
+    "found=$(docker {kind} inspect --format '{template}' $ids 2>&1) && printf '%s\\n' \"$found\" && exit 0; }}; "
+    "sleep 0.3; done; printf '%s\\n' \"$found\" >&2; exit 1"
+)
+
+
+def _inspected(kind: str, ids: str, template: str) -> str:
+    script = _INSPECTED.format(kind=kind, ids=ids, template=template)
+    return _IF_RUNNING.format(f"( {script} )")
+
+
 _IF_RUNNING = f"if docker version >/dev/null 2>&1; then {{}}; else echo {STOPPED}; fi"
 
 
@@ -28,7 +41,7 @@ class Listing(TypedDict):
 def _documents(output: list[str]) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in output if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"docker printed {output[:3]!r}"
         raise FactProcessError(message) from error
 
@@ -44,10 +57,13 @@ class _Listing(FactBase[Listing]):
         if output == [STOPPED]:
             return {"running": False, "entries": {}}
         try:
-            return {"running": True, "entries": dict(map(self.entry, _documents(output)))}
+            return {"running": True, "entries": self.keyed(_documents(output))}
         except (KeyError, TypeError, AttributeError) as error:
             message = f"docker's answer has no {error}"
             raise FactProcessError(message) from error
+
+    def keyed(self, documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return dict(map(self.entry, documents))
 
     def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise NotImplementedError
@@ -69,19 +85,15 @@ class DockerImages(_Listing):
 
     @override
     def command(self) -> str:
-        return _IF_RUNNING.format(
-            f"docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect --format '{_IMAGE}'"
-        )
+        return _inspected("image", "docker image ls -q --no-trunc", _IMAGE)
 
     @override
-    def process(self, output: list[str]) -> Listing:
-        if output == [STOPPED]:
-            return {"running": False, "entries": {}}
+    def keyed(self, documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         entries = {}
-        for document in _documents(output):
+        for document in documents:
             for reference in [*(document.get("tags") or []), *(document.get("digests") or [])]:
                 entries[reference] = {"id": document["id"]}
-        return {"running": True, "entries": entries}
+        return entries
 
 
 class DockerNetworks(_Listing):
@@ -91,24 +103,23 @@ class DockerNetworks(_Listing):
     .. code:: python
 
         {"running": True, "entries": {"app": {
-            "driver": "bridge", "internal": False, "subnet": "10.9.0.0/24", "gateway": "10.9.0.1", "containers": 2}}}
+            "driver": "bridge", "internal": False, "subnet": ["10.9.0.0/24"], "gateway": ["10.9.0.1"]}}}
 
     Source of the format: `docker network inspect`.
     """
 
     @override
     def command(self) -> str:
-        return _IF_RUNNING.format("docker network ls -q | xargs -r docker network inspect --format '{{json .}}'")
+        return _inspected("network", "docker network ls -q", "{{json .}}")
 
     @override
     def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        pools = document["IPAM"]["Config"] or [{}]
+        pools = document["IPAM"]["Config"] or []
         return document["Name"], {
             "driver": document["Driver"],
             "internal": document["Internal"],
-            "subnet": pools[0].get("Subnet", ""),
-            "gateway": pools[0].get("Gateway", ""),
-            "containers": len(document["Containers"]),
+            "subnet": [pool["Subnet"] for pool in pools if "Subnet" in pool],
+            "gateway": [pool["Gateway"] for pool in pools if "Gateway" in pool],
         }
 
 
@@ -140,7 +151,7 @@ class DockerContainers(_Listing):
 
     @override
     def command(self) -> str:
-        return _IF_RUNNING.format(f"docker ps -aq | xargs -r docker container inspect --format '{_CONTAINER}'")
+        return _inspected("container", "docker ps -aq", _CONTAINER)
 
     @override
     def entry(self, document: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -35,8 +35,9 @@ class TextFile(FactBase[File | None]):
     def command(self, path: str) -> StringCommand:
         quoted = QuoteString(path)
         return StringCommand(
-            "if [ -e", quoted, "] || [ -L", quoted, "]; then stat -Lc '%F|%a|%U|%G' --", quoted,
-            "&& sha256sum <", quoted, "; else echo absent; fi",
+            "if [ -f", quoted, "]; then stat -Lc '%F|%a|%U|%G' --", quoted, "&& sha256sum <", quoted,
+            "; elif [ -e", quoted, "] || [ -L", quoted, "]; then stat -Lc '%F|%a|%U|%G' --", quoted,
+            "; else echo absent; fi",
         )  # fmt: skip
 
     @override
@@ -46,13 +47,14 @@ class TextFile(FactBase[File | None]):
         try:
             status, checksum = output
             kind, mode, user, group = status.split("|")
-        except ValueError as error:
+            found: File = {"sha256": checksum.split()[0], "mode": int(mode), "user": user, "group": group}
+        except (ValueError, IndexError) as error:
             message = f"stat answered {output!r}"
             raise FactProcessError(message) from error
         if kind not in {"regular file", "regular empty file"}:
             message = f"expected a regular file, found a {kind}"
             raise FactProcessError(message)
-        return {"sha256": checksum.split()[0], "mode": int(mode), "user": user, "group": group}
+        return found
 
 
 class IsOlderThan(FactBase[bool]):
@@ -63,19 +65,52 @@ class IsOlderThan(FactBase[bool]):
 
         True
 
-    A unit that does not run, or a file that is not there, is False. Compared in whole seconds. Source of the format:
-    systemctl(1), property ActiveEnterTimestamp.
+    A unit that does not run, or a file that is not there, is False. `marker` is a file that is touched when the unit
+    reads its configuration again without a restart; with it, the later of both counts. Compared in whole seconds.
+    Source of the format: systemctl(1), property ActiveEnterTimestamp; stat and date of GNU coreutils.
     """
 
     @override
-    def command(self, unit: str, path: str) -> StringCommand:
-        return StringCommand(
-            "started=$(systemctl show --property=ActiveEnterTimestamp --value", QuoteString(unit),
-            "); changed=$(stat -Lc %Y --", QuoteString(path), "2>/dev/null);",
-            "systemctl is-active --quiet", QuoteString(unit),
-            '&& [ -n "$changed" ] && [ "$(date -d "$started" +%s)" -lt "$changed" ] && echo older || echo current',
-        )  # fmt: skip
+    def command(self, unit: str, path: str, marker: str = "") -> StringCommand:
+        script = (
+            'if ! systemctl is-active --quiet "$1" || [ ! -e "$2" ]; then echo current; exit; fi; '
+            'started=$(date -d "$(systemctl show --property=ActiveEnterTimestamp --value "$1")" +%s) && '
+            'changed=$(stat -Lc %Y -- "$2") || exit 1; '
+            'if [ -n "$3" ] && [ -e "$3" ]; then read=$(stat -Lc %Y -- "$3") || exit 1; else read=0; fi; '
+            'if [ "$started" -lt "$changed" ] && [ "$read" -lt "$changed" ]; then echo older; else echo current; fi'
+        )
+        words = [QuoteString(word) for word in (script, "sh", unit, path, marker)]
+        return StringCommand("sh -c", *words)
 
     @override
     def process(self, output: list[str]) -> bool:
+        if output not in (["older"], ["current"]):
+            message = f"expected 'older' or 'current', found {output!r}"
+            raise FactProcessError(message)
         return output == ["older"]
+
+
+class FileNames(FactBase[list[str]]):
+    """
+    Returns the names of the regular files in a directory, sorted; none when there is no such directory:
+
+    .. code:: python
+
+        ["cache", "web"]
+
+    Source of the format: find(1). Names with a line break are not told from two names.
+    """
+
+    @override
+    def command(self, directory: str) -> StringCommand:
+        quoted = QuoteString(directory)
+        return StringCommand("[ ! -d", quoted, "] || find", quoted, "-maxdepth 1 -type f -printf '%f\\n'")
+
+    @staticmethod
+    @override
+    def default() -> list[str]:
+        return []
+
+    @override
+    def process(self, output: list[str]) -> list[str]:
+        return sorted(output)

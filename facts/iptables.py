@@ -12,7 +12,7 @@ from typing_extensions import override
 Family = Literal["ipv4", "ipv6"]
 
 _CHAIN = re.compile(r":(?P<name>\S+) (?P<policy>\S+) \[\d+:\d+\]")
-_RULE = re.compile(r"-A (?P<chain>\S+) (?P<rule>.+)")
+_RULE = re.compile(r"-A (?P<chain>\S+)(?: (?P<rule>.+))?")
 
 
 class Filter(TypedDict):
@@ -56,7 +56,7 @@ def parse_save(lines: list[str]) -> Filter:
             if chain["policy"] != "-":
                 table["policies"][chain["name"]] = chain["policy"]
         elif rule := _RULE.fullmatch(line):
-            table["chains"].setdefault(rule["chain"], []).append(rule["rule"].strip())
+            table["chains"].setdefault(rule["chain"], []).append((rule["rule"] or "").strip())
         elif line and not line.startswith(("#", "*", "COMMIT")):
             message = f"iptables-save printed {line!r}"
             raise FactProcessError(message)

@@ -35,7 +35,11 @@ class SshConnection(FactBase[Connection | None]):
 
     @override
     def command(self) -> str:
-        return 'id -un; id -Gn; echo "$SSH_CONNECTION"; set -- $SSH_CONNECTION; ip -o address show to "${3:-0.0.0.0}"'
+        # Of a link-local address, ip wants no scope.
+        return (
+            'id -un; id -Gn; echo "$SSH_CONNECTION"; set -- $SSH_CONNECTION; '
+            'ip -o address show to "$(echo "${3:-0.0.0.0}" | cut -d% -f1)"'
+        )
 
     @override
     def process(self, output: list[str]) -> Connection | None:

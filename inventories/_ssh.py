@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 KNOWN_HOSTS = Path(__file__).parent / "known_hosts"
 KEEPALIVE_SECONDS = 15
+DEAD_LINK_SECONDS = 60
+"""A connection whose peer acknowledges nothing for this long is given up; keepalives make it notice."""
+COMMAND_SECONDS = 3600
+"""The end of every command that has no `_timeout` of its own."""
+LOST = "the connection was lost while the command ran; what it changed is not known. The next run looks again."
 # pam_unix's words, printed instead of running the command; there is no other sign of it (exit status 1).
 EXPIRED = "Password change required but no TTY available"
 
@@ -41,6 +46,8 @@ def _transport(sock: Any, **options: Any) -> Transport:  # noqa: ANN401 - parami
     # Without this every command waits 40 ms for the peer's delayed acknowledgement.
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINK_SECONDS * 1000)
     return Transport(sock, **options)
 
 
@@ -118,6 +125,10 @@ class PhotonConnector(SSHConnector):
             f"sent. If it was rebuilt, replace its line in {self._known_hosts()}."
         )
 
+    def _is_open(self) -> bool:
+        transport = self.client.get_transport() if self.client else None
+        return transport is not None and transport.is_active()
+
     @override
     def run_shell_command(
         self,
@@ -126,6 +137,8 @@ class PhotonConnector(SSHConnector):
         print_input: bool = False,
         **arguments: Any,
     ) -> tuple[bool, CommandOutput]:
+        bounded = arguments.get("_timeout") or COMMAND_SECONDS
+        arguments["_timeout"] = bounded
         try:
             succeeded, output = super().run_shell_command(
                 command, print_output=print_output, print_input=print_input, **arguments
@@ -134,6 +147,12 @@ class PhotonConnector(SSHConnector):
             # pyinfra takes an EOFError for a bug and ends the run of every host.
             message = "the connection was closed"
             raise SSHException(message) from error
+        except TimeoutError as error:
+            message = f"the command did not end within {bounded} s" if self._is_open() else LOST
+            raise SSHException(message) from error
+        if not succeeded and not self._is_open():
+            # A command that did not end looks like one that failed and said nothing.
+            raise SSHException(LOST)
         if not succeeded and EXPIRED in output.output:
             message = (
                 "the password of the login user has expired, and until it is changed the host refuses every command, "

@@ -17,7 +17,7 @@ from pyinfra.api import FileUploadCommand, OperationError, StringCommand
 from pyinfra.api.command import QuoteString
 
 from facts.docker import DockerContainers, DockerImages, DockerNetworks, Listing
-from facts.file import IsOlderThan, TextFile
+from facts.file import FileNames, IsOlderThan, TextFile
 from operations._contain import Commands, operation, read
 from operations.file import is_as_wanted, write
 
@@ -26,6 +26,7 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 _VALIDATE = '! dockerd --help | grep -q -- --validate || dockerd --validate --config-file "$new"'
 STATE_DIRECTORY = "/var/lib/photon-fleet"
 SETTLE_SECONDS = 60
+_STARTABLE = {"created", "exited"}
 
 # Waits until a new container is healthy, or has run for two seconds when it has no health check.
 _SETTLE = r"""
@@ -84,7 +85,7 @@ def daemon(content: str) -> Commands:
     """
     wanted = is_as_wanted(read(TextFile, path=DAEMON_JSON), content, mode="644")
     if wanted and not read(IsOlderThan, unit="docker.service", path=DAEMON_JSON):
-        host.noop("Docker runs with this configuration")
+        host.noop("daemon.json is as wanted, and no older Docker runs")
         return
     restart = "systemctl try-restart docker.service"
     if wanted:
@@ -112,16 +113,21 @@ def network(
     listing = read(DockerNetworks)
     _require_running(listing)
     found = listing["entries"].get(network)
-    wanted = {"driver": driver, "internal": internal, "subnet": subnet, "gateway": gateway}
-    wrong = {key for key, value in wanted.items() if value != "" and found is not None and found[key] != value}
+    wanted = {"driver": driver, "internal": internal}
+    pools = {key: value for key, value in (("subnet", subnet), ("gateway", gateway)) if value}
+    wrong = {key for key, value in wanted.items() if found is not None and found[key] != value}
+    wrong |= {key for key, value in pools.items() if found is not None and value not in found[key]}
     if found is not None and not wrong:
         host.noop(f"network {network} is as wanted")
         return
     if found is not None:
-        if found["containers"]:
+        # Docker itself counts only those that run.
+        containers = read(DockerContainers)["entries"]
+        attached = sorted(name for name, entry in containers.items() if network in entry["networks"])
+        if attached:
             message = (
-                f"network {network} differs in {', '.join(sorted(wrong))} and {found['containers']} container(s) are "
-                "attached to it: remove them first"
+                f"network {network} differs in {', '.join(sorted(wrong))}, and is used by {', '.join(attached)}: "
+                "remove these containers first"
             )
             raise OperationError(message)
         yield StringCommand("docker network rm", QuoteString(network))
@@ -185,6 +191,7 @@ def container(
     environment: str,
     *,
     pull: bool = True,
+    settle_seconds: int = SETTLE_SECONDS,
 ) -> Commands:
     """
     Make sure that a container runs, made from exactly this definition.
@@ -195,9 +202,13 @@ def container(
     + command: the command and its arguments, empty for the image's own
     + wanted: what `DockerContainers` must report of it
     + environment: text for `docker run --env-file`; sent on standard input, kept on the host with mode 0600
-    + pull: fetch the image when it is not there
+    + pull: fetch the image when it is not there; without it the host fails, and keeps the container it has
+    + settle_seconds: how long it may take to become healthy
     """
     require_words(container, image)
+    if "/" in container or container.startswith("."):
+        message = f"{container!r} is no name of a container"
+        raise OperationError(message)
     listing, images = read(DockerContainers), read(DockerImages)
     _require_running(listing)
     path = f"{STATE_DIRECTORY}/env/{container}"
@@ -211,15 +222,19 @@ def container(
     if not wrong and same_environment:
         host.noop(f"container {container} runs as wanted")
         return
-    if wrong == ["state"] and same_environment:
-        yield _settled(StringCommand("docker start", QuoteString(container)), container)
+    if found is not None and wrong == ["state"] and same_environment and found["state"] in _STARTABLE:
+        yield _settled(StringCommand("docker start", QuoteString(container)), container, settle_seconds)
         return
     if image_id is None and pull:
         yield StringCommand("docker pull --quiet", QuoteString(image))
-    if not same_environment:
-        yield write(path, environment, mode="600")
+    elif image_id is None and state.is_executing:
+        message = f"image {image} is not on the host, and container {container} may not fetch it"
+        raise OperationError(message)
+    # The old container goes before its environment changes: a run that ends here finds it missing, not outdated.
     if found is not None:
         yield StringCommand("docker rm --force", QuoteString(container))
+    if not same_environment:
+        yield write(path, environment, mode="600")
     run = StringCommand(
         "docker run --detach --pull=never",
         *_quoted(
@@ -233,26 +248,32 @@ def container(
             ]
         ),
     )
-    yield _settled(run, container)
+    yield _settled(run, container, settle_seconds)
 
 
-def _settled(command: StringCommand, container: str) -> StringCommand:
-    assignments = StringCommand("name=", QuoteString(container), f"; limit={SETTLE_SECONDS * 2}", _separator="")
+def _settled(command: StringCommand, container: str, seconds: int) -> StringCommand:
+    assignments = StringCommand("name=", QuoteString(container), f"; limit={seconds * 2}", _separator="")
     return StringCommand(command, ">/dev/null &&", "{", assignments, ";", _SETTLE, "}")
 
 
 @operation()
 def only_containers(keep: Collection[str]) -> Commands:
     """
-    Remove the containers that an earlier policy made and this one does not have. Others are left alone.
+    Remove the containers that an earlier policy made and this one does not have, with their environments.
+
+    Those may hold secrets. Containers of others are left alone.
 
     + keep: names of the containers that stay
     """
     listing = read(DockerContainers)
+    _require_running(listing)
     stale = sorted(name for name, found in listing["entries"].items() if LABEL in found["labels"] and name not in keep)
-    if not stale:
-        host.noop("no container is left over")
+    names: list[str] = read(FileNames, directory=f"{STATE_DIRECTORY}/env")
+    environments = sorted(set(names) - set(keep))
+    if not stale and not environments:
+        host.noop("nothing is left over")
         return
     for name in stale:
         yield StringCommand("docker rm --force", QuoteString(name))
+    for name in environments:
         yield StringCommand("rm -f --", QuoteString(f"{STATE_DIRECTORY}/env/{name}"))

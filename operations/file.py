@@ -8,6 +8,7 @@ the mode, which on Photon (umask 027 over SSH) leaves a moment in which others c
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 
 from pyinfra import host
@@ -16,6 +17,9 @@ from pyinfra.api.command import QuoteString
 
 from facts.file import File, TextFile
 from operations._contain import Commands, operation, read
+
+_MODE = re.compile(r"[0-7]{3,4}")
+_OWNER = re.compile(r"[a-z_][a-z0-9_-]*")
 
 
 def require_path(path: str) -> None:
@@ -27,6 +31,26 @@ def require_path(path: str) -> None:
     if not path.startswith("/") or path.endswith("/") or "\n" in path or "\0" in path:
         message = f"{path!r} is no absolute path to a file"
         raise OperationError(message)
+
+
+def require_writable(content: str, mode: str, user: str, group: str) -> None:
+    """Refuse what cannot be written as asked.
+
+    Raises:
+        OperationError: a mode that is not octal, an owner that is no name, text that is no UTF-8.
+    """
+    if not _MODE.fullmatch(mode):
+        message = f"mode {mode!r}: three or four octal digits, such as '644'"
+        raise OperationError(message)
+    for owner in (user, group):
+        if not _OWNER.fullmatch(owner):
+            message = f"{owner!r} is no name of a user or group"
+            raise OperationError(message)
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        message = f"the content is no valid text: {error}"
+        raise OperationError(message) from error
 
 
 def is_as_wanted(found: File | None, content: str, *, mode: str, user: str = "root", group: str = "root") -> bool:
@@ -62,6 +86,7 @@ def write(
         check: a shell command that must succeed before the file is put in place; `$new` is the file to look at.
         after: a shell command that makes it hold, run by the host even when the controller is gone by then.
     """
+    require_writable(content, mode, user, group)
     content = _whole_lines(content)
     directory, _, name = path.rpartition("/")
     quoted = shlex.quote(directory or "/")
@@ -70,11 +95,12 @@ def write(
         f'[ "$(wc -c < "$new")" -eq {len(content.encode())} ]',
         f'chmod {shlex.quote(mode)} "$new"',
         f'chown {shlex.quote(f"{user}:{group}")} "$new"',
-        *([f"{{ {check}; }}"] if check else []),
-        f'mv -f "$new" {shlex.quote(path)}',
+        # On lines of its own, in a shell of its own: a check can end neither the script nor its line.
+        *([f"(\n{check}\n)"] if check else []),
+        f'mv -fT "$new" {shlex.quote(path)}',
     ]
     script = (
-        f"mkdir -p -m 755 {quoted} && umask 077 && new=$(mktemp {quoted}/.{shlex.quote(name)}.XXXXXX) && "
+        f"umask 022 && mkdir -p {quoted} && umask 077 && new=$(mktemp {quoted}/.{shlex.quote(name)}.XXXXXX) && "
         f'{{ {{ {" && ".join(steps)}; }} || {{ rm -f "$new"; exit 1; }}; }}'
     )
     return StringCommand(f"{script} && {{ {after}; }}" if after else script, _stdin=content)
@@ -101,6 +127,7 @@ def text(
         file.text(name="Write the message of the day", path="/etc/motd", content="Welcome")
     """
     require_path(path)
+    require_writable(content, mode, user, group)
     if is_as_wanted(read(TextFile, path=path), content, mode=mode, user=user, group=group):
         host.noop(f"{path} is as wanted")
         return

@@ -13,7 +13,7 @@ from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
 from facts.file import TextFile
-from facts.iptables import Family, FilterTable
+from facts.iptables import Family, Filter, FilterTable
 from operations._contain import Commands, operation, read
 from operations.file import is_as_wanted, write
 from operations.sshd import Refusal, require_access
@@ -23,6 +23,8 @@ SAVE_FILES: Mapping[Family, str] = {
     "ipv6": "/etc/systemd/scripts/ip6save",
 }
 BUILT_IN = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "DROP"}
+FIRST = {"FORWARD": "-j DOCKER-USER"}
+"""Rules that come first in chains whose other rules are not ours: a rule before it would let traffic past."""
 HEADER = "# Written by Photon Fleet (policy: firewall). Changes made here are undone by the next run."
 
 # Matches that iptables adds by itself to a rule that names the protocol.
@@ -36,9 +38,14 @@ def canonical(rule: str) -> tuple[tuple[str, ...], ...]:
 
     iptables prints options in its own order, names matches that a protocol implies, and gives /32 to an address.
     """
+    try:
+        words = shlex.split(rule)
+    except ValueError:
+        # Somebody's comment with half a quotation mark: equal to itself only.
+        return (("unreadable", rule),)
     options: list[tuple[str, ...]] = []
     negated = False
-    for word in shlex.split(rule):
+    for word in words:
         if word == "!":
             negated = True
         elif word.startswith("-") and len(word) > 1 and not word[1].isdigit():
@@ -46,7 +53,7 @@ def canonical(rule: str) -> tuple[tuple[str, ...], ...]:
             negated = False
         elif options:
             options[-1] = (*options[-1], _value(options[-1][-1], word))
-    return tuple(sorted(option for option in options if not (option[0] == "-m" and option[1] in _IMPLIED)))
+    return tuple(sorted(option for option in options if not (option[0] == "-m" and set(option[1:]) <= _IMPLIED)))
 
 
 def _value(option: str, word: str) -> str:
@@ -59,15 +66,27 @@ def saved_text(chains: Chains) -> str:
     """The file that Photon's iptables.service loads at boot, after it has flushed everything."""
     lines = [HEADER, "*filter", *(f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items())]
     lines += [f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN]
+    lines += [f"-A {chain} {rule}" for chain, rule in FIRST.items()]
     lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def transaction_text(chains: Chains) -> str:
+def comes_first(chain: str, table: Filter) -> bool:
+    """Whether the rule of `FIRST` is the first of its chain, and stands there once."""
+    rules = [canonical(rule) for rule in table["chains"].get(chain, [])]
+    wanted = canonical(FIRST[chain])
+    return rules[:1] == [wanted] and rules.count(wanted) == 1
+
+
+def transaction_text(chains: Chains, table: Filter) -> str:
     """The same for a running host: only the chains of the policy are emptied."""
     lines = ["*filter", *(f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items())]
     lines += [f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN]
     lines += [f"-F {chain}" for chain in chains]
+    for chain, rule in FIRST.items():
+        if not comes_first(chain, table):
+            found = [canonical(other) for other in table["chains"].get(chain, [])].count(canonical(rule))
+            lines += [f"-D {chain} {rule}"] * found + [f"-I {chain} 1 {rule}"]
     lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
     return "\n".join([*lines, "COMMIT", ""])
 
@@ -91,7 +110,8 @@ def ruleset(family: Family, chains: Chains, refuse: Refusal) -> Commands:
     Make sure that chains of the filter table have exactly these rules, now and after the next boot.
 
     + family: "ipv4" or "ipv6"
-    + chains: chain -> rules in iptables' words, without `-A CHAIN`. INPUT, FORWARD and OUTPUT get the policy DROP
+    + chains: chain -> rules in iptables' words, without `-A CHAIN`. INPUT, FORWARD and OUTPUT get the policy DROP,
+      and FORWARD begins with the jump to DOCKER-USER, which must be among the chains
     + refuse: given the connection of this run (or None when it is not known), returns why the rules would cut it, or
       None. With a reason nothing is changed and the host fails
 
@@ -106,6 +126,7 @@ def ruleset(family: Family, chains: Chains, refuse: Refusal) -> Commands:
     current = table["policies"] == BUILT_IN and all(
         _same(table["chains"].get(chain), rules) for chain, rules in chains.items()
     )
+    current = current and all(comes_first(chain, table) for chain in FIRST)
     saved = is_as_wanted(read(TextFile, path=SAVE_FILES[family]), saved_text(chains), mode="644")
     if current and saved:
         host.noop(f"the {family} rules are as wanted")
@@ -113,9 +134,9 @@ def ruleset(family: Family, chains: Chains, refuse: Refusal) -> Commands:
     require_access(refuse)
     program = "iptables-restore" if family == "ipv4" else "ip6tables-restore"
     if not saved:
-        yield write(SAVE_FILES[family], saved_text(chains), mode="644", check=f'{program} --test < "$new"')
+        yield write(SAVE_FILES[family], saved_text(chains), mode="644", check=f'{program} --wait 5 --test < "$new"')
     if not current:
-        yield StringCommand(f"{program} --wait 5 --noflush", _stdin=transaction_text(chains))
+        yield StringCommand(f"{program} --wait 5 --noflush", _stdin=transaction_text(chains, table))
 
 
 def _same(actual: Sequence[str] | None, wanted: Sequence[str]) -> bool:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyinfra import host
-from pyinfra.api import OperationError
+from pyinfra.api import OperationError, StringCommand
 
-from facts.file import TextFile
+from facts.file import IsOlderThan, TextFile
 from facts.ssh import Connection, SshConnection
 from operations._contain import Commands, operation, read
 from operations.file import is_as_wanted, write
 
 PATH = "/etc/ssh/sshd_config"
 
+MARKER = "/run/photon-fleet/sshd-read"
+"""Touched when sshd was told to read its file again; gone after a reboot, as sshd is new then."""
+
 # SIGHUP makes sshd read its file again and keeps every session. With sshd.socket each connection reads it anyway.
 RELOAD = (
     "if systemctl is-active --quiet sshd.service; "
     "then systemctl kill --signal=HUP --kill-who=main sshd.service; "
-    "else systemctl is-active --quiet sshd.socket; fi"
+    "else systemctl is-active --quiet sshd.socket; fi "
+    f"&& mkdir -p /run/photon-fleet && touch {MARKER}"
 )
 
 Refusal = Callable[[Connection | None], str | None]
@@ -52,8 +56,12 @@ def config(content: str, refuse: Refusal) -> Commands:
 
         sshd.config(name="Configure sshd", content=policy.render(), refuse=policy.locks_out)
     """
-    if is_as_wanted(read(TextFile, path=PATH), content, mode="600"):
-        host.noop("sshd_config is as wanted")
+    wanted = is_as_wanted(read(TextFile, path=PATH), content, mode="600")
+    if wanted and not read(IsOlderThan, unit="sshd.service", path=PATH, marker=MARKER):
+        host.noop("sshd uses this configuration")
         return
     require_access(refuse)
+    if wanted:
+        yield StringCommand(f"sshd -t && {RELOAD}")
+        return
     yield write(PATH, content, mode="600", check='sshd -t -f "$new"', after=RELOAD)

@@ -96,6 +96,7 @@ class Docker(Policy):
                 name=f"Container {container.name}", container=container.name, image=container.image,
                 arguments=container.arguments(), command=container.command, wanted=container.reported(),
                 environment=container.environment(), pull=container.image not in archives,
+                settle_seconds=container.settle_seconds(),
             )  # fmt: skip
         docker.only_containers(
             name="Remove containers that left the policy",

@@ -249,6 +249,13 @@ class Container(Item):
             lines.append(f"{variable}={text}")
         return "\n".join(lines) + "\n"
 
+    def settle_seconds(self) -> int:
+        """How long it may take until Docker calls it healthy: its start, and every try."""
+        if self.health is None:
+            return 30
+        tries = (self.health.interval_seconds + self.health.timeout_seconds) * (self.health.retries + 1)
+        return max(30, self.health.start_seconds + tries)
+
     def reported(self) -> dict[str, Any]:
         """What `DockerContainers` must report of it."""
         name, _, times = self.restart.partition(":")

@@ -107,6 +107,12 @@ class Firewall(Policy):
                 proves=f"{family} packets that no rule lets in are dropped",
                 read=partial(declared, family, chain), expect=f"-P {chain} DROP",
             )  # fmt: skip
+        for chain, first in iptables.FIRST.items():
+            yield Check(
+                id=f"firewall.first[{family}:{chain}]", field="",
+                proves=f"nothing is forwarded past the {family} rules for containers",
+                read=partial(first_rule, family, chain), expect=first,
+            )  # fmt: skip
         for chain, rules in chains.items():
             yield Check(
                 id=f"firewall.order[{family}:{chain}]", field="rules",
@@ -144,6 +150,11 @@ def listed(host: Host, family: Family) -> dict[str, list[str]]:
 def declared(family: Family, chain: str, host: Host) -> str:
     """The declaration of a chain, such as `-P INPUT DROP`."""
     return listed(host, family).get(chain, ["the chain is missing"])[0]
+
+
+def first_rule(family: Family, chain: str, host: Host) -> str:
+    """The first rule of a chain."""
+    return (listed(host, family).get(chain, [])[1:] or ["no rule"])[0]
 
 
 def missing_rules(family: Family, chain: str, wanted: Sequence[str], host: Host) -> list[str]:

@@ -193,6 +193,10 @@ class Ssh(Policy):
             read=partial(other_settings, settings), expect=[],
         )  # fmt: skip
         yield Check(
+            id="ssh.in-force", field="", proves="sshd has read sshd_config since it was last changed",
+            read=has_read_configuration, expect=True,
+        )  # fmt: skip
+        yield Check(
             id="ssh.running", field="", proves="sshd accepts connections",
             read=lambda host: host.service("sshd").is_running, expect=True,
         )  # fmt: skip
@@ -252,6 +256,16 @@ def other_settings(known: set[str], host: Host) -> list[str]:
     """Lines of sshd_config that set something else than the policy does."""
     lines = host.check_output("cat /etc/ssh/sshd_config").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#") and line.strip() not in known]
+
+
+def has_read_configuration(host: Host) -> bool:
+    """Whether sshd was started, or told to read its file again, no earlier than the file changed (seconds)."""
+    changed = host.file(sshd.PATH).mtime.timestamp()
+    marker = host.file(sshd.MARKER)
+    if marker.exists and int(marker.mtime.timestamp()) >= int(changed):
+        return True
+    pid = host.check_output("systemctl show --property=MainPID --value sshd.service")
+    return int(host.check_output("stat -c %%Y /proc/%s", pid)) >= int(changed)
 
 
 def missing_keys(user: str, keys: Sequence[str], host: Host) -> list[str]:

@@ -98,16 +98,36 @@ def test_published_ports_survive_a_reload_of_the_firewall(converged, address, on
 
 
 def test_everything_survives_a_reboot(converged, address, on, lab) -> None:
-    boot = on("db-1", "cat /proc/sys/kernel/random/boot_id; uptime -s")
+    read = "cat /proc/sys/kernel/random/boot_id"
+    boot = on("db-1", read)
     for host in ("web-1", "db-1"):
         on(host, "systemctl reboot", check=False)
     assert answers_within(address("web-1"), 80, 60) == (200, "hello from a lab container")
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and on("db-1", "uptime -s", check=False).strip() in {"", boot.splitlines()[-1]}:
+    while time.monotonic() < deadline and on("db-1", read, check=False) in {"", boot}:
         time.sleep(0.3)
-    assert on("db-1", "cat /proc/sys/kernel/random/boot_id; uptime -s") != boot
+    assert on("db-1", read) != boot
     totals = changes(converge("--json"))
     assert (totals["success"], totals["error"]) == (0, 0)
+
+
+def test_the_rules_are_the_same_with_the_other_backend_of_iptables(converged, lab, on) -> None:
+    """Photon's alternatives choose nftables' iptables by default, and old hosts have the legacy one."""
+    switch = """
+    for ip in iptables ip6tables; do
+      $ip -P INPUT ACCEPT; $ip -P OUTPUT ACCEPT; $ip -F; $ip -X
+      for part in "" -save -restore; do ln -sf /usr/sbin/$ip-nft$part /etc/alternatives/$ip$part; done
+    done
+    """
+    on("edge-1", switch)
+    try:
+        assert "nf_tables" in on("edge-1", "iptables --version")
+        first, second = (converge("--json", "--limit", "edge-1", "--data", "only=firewall") for _ in range(2))
+        assert first.line("edge-1: ok; "), first.err
+        assert changes(first)["success"] == 2
+        assert changes(second)["success"] == 0
+    finally:
+        lab.reset("edge-1")
 
 
 def test_dry_shows_changes_and_touches_nothing(converged, lab, on) -> None:

@@ -29,6 +29,10 @@ BREAKS = [
     ("web-1", "firewall", "iptables -P INPUT ACCEPT", {"firewall.default-drop[ipv4:INPUT]"}),
     ("web-1", "firewall", "ip6tables -P FORWARD ACCEPT", {"firewall.default-drop[ipv6:FORWARD]"}),
     ("web-1", "firewall", "iptables -F DOCKER-USER", {"firewall.order[ipv4:DOCKER-USER]"}),
+    ("web-1", "firewall", "iptables -I FORWARD -j ACCEPT", {"firewall.first[ipv4:FORWARD]"}),
+    ("edge-1", "ssh", "sleep 1; touch /etc/ssh/sshd_config", {"ssh.in-force"}),
+    ("web-1", "docker", "sleep 1; touch /etc/docker/daemon.json", {"docker.daemon.in-force"}),
+    ("web-1", "docker", "docker pause web", {"docker.container[web].running"}),
     (
         "db-1", "firewall", "iptables -D INPUT $(( $(iptables -S INPUT | grep -n postgres | cut -d: -f1) - 1 ))",
         {"firewall.rule[ipv4:postgres]", "firewall.order[ipv4:INPUT]"},

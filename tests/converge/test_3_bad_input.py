@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+
 import pytest
 
-from tests.converge.conftest import converge, dry, prove
+from tests.converge.conftest import ROOT, converge, dry, program, prove
 
 pytestmark = pytest.mark.lab
 
@@ -128,6 +131,27 @@ def test_an_unreachable_host_is_one_verdict_and_the_others_finish(converged, lab
         assert proof.out.splitlines()[-1].startswith("1 failed, ")
     finally:
         lab.cut("db-1", down=False)
+
+
+def test_a_link_that_drops_in_the_middle_ends_that_host_in_bounded_time(converged, lab) -> None:
+    runs = "from pyinfra.operations import server\nserver.shell(name='Wait', commands=['sleep 200'])\n"
+    deploy = lab.state_dir() / "wait.py"
+    deploy.write_text(runs)
+    process = subprocess.Popen(
+        [program("pyinfra"), "inventories/lab.py", deploy, "-y", "--limit", "db-1"], cwd=ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        time.sleep(4)
+        lab.cut("db-1")
+        cut = time.monotonic()
+        _, err = process.communicate(timeout=150)
+    finally:
+        lab.cut("db-1", down=False)
+        process.kill()
+    assert time.monotonic() - cut < 120
+    assert process.returncode == 1
+    assert "the connection was lost while the command ran" in err
 
 
 def test_a_changed_host_key_is_refused_with_both_fingerprints(converged, lab, on) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -100,15 +102,20 @@ def test_two_at_once_start_one_lab() -> None:
     assert lab_command("status").out.count("running") == 2
 
 
-def test_without_root_it_says_what_to_do(tmp_path) -> None:
-    # The interpreter of the virtual environment may be where nobody else may look; the lab needs none of its packages.
+def test_without_root_it_says_what_to_do() -> None:
+    # The clone and the virtual environment may be where nobody else may look; the lab needs no other package.
     system = Path("/usr/bin/python3")
+    place = Path(tempfile.mkdtemp())
+    shutil.copytree(ROOT / "tests" / "lab", place / "tests" / "lab", ignore=shutil.ignore_patterns("rootfs", "tdnf"))
+    for path in (place, *place.rglob("*")):
+        path.chmod(0o755)
     done = subprocess.run(
         [system if system.exists() else sys.executable, "-m", "tests.lab", "up"],
-        cwd=ROOT, user="nobody", text=True, capture_output=True, check=False,
+        cwd=place, user="nobody", text=True, capture_output=True, check=False,
         env={**os.environ, **OTHER, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 1
+    shutil.rmtree(place)
     assert "need root" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -154,7 +154,8 @@ def reset(host: str) -> Access:
     spec = seed.specs().get(host)
     if spec is None:
         return boot(host)
-    stop(host)
+    if is_up():
+        _request("kill", host)
     shutil.rmtree(spec.directory, ignore_errors=True)
     return boot(host, expired=spec.expired)
 

@@ -64,13 +64,14 @@ class LabHost:
         self._thread.start()
         self._wait_for_ssh()
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Switch off: politely first, then for good."""
         self._stopping = True
         if self._process is not None and self._thread is not None and self._thread.is_alive():
-            # SIGTERM asks nspawn for an orderly shutdown of the guest.
-            self._process.send_signal(signal.SIGTERM)
-            self._thread.join(HALT_SECONDS)
+            if not at_once:
+                # SIGTERM asks nspawn for an orderly shutdown of the guest.
+                self._process.send_signal(signal.SIGTERM)
+                self._thread.join(HALT_SECONDS)
             if self._thread.is_alive():
                 self._process.kill()
                 self._thread.join(HALT_SECONDS)

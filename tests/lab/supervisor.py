@@ -2,8 +2,8 @@
 
 When this process dies, however it dies, the kernel takes hosts, mounts, bridge and interfaces with it; there is no
 clean-up to get wrong. `jail_command()` is how it is started; `python -m tests.lab.supervisor` is what runs inside.
-It listens on a Unix socket for one JSON request per connection, {"do": "boot", "name": "web-1"} (or stop, cut, mend,
-status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
+It listens on a Unix socket for one JSON request per connection, {"do": "boot", "name": "web-1"} (or stop, kill, cut,
+mend, status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Supervisor:
             match action:
                 case "boot":
                     host.start()
-                case "stop":
-                    host.stop()
+                case "stop" | "kill":
+                    host.stop(at_once=action == "kill")
                     del self._hosts[wanted]
                 case "cut" | "mend":
                     host.cut(down=action == "cut")

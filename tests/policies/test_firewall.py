@@ -50,9 +50,14 @@ def test_one_line_for_each_source() -> None:
 
 def test_the_texts_name_only_chains_of_the_policy() -> None:
     chains = Firewall(rules=[SSH]).chains("ipv4")
-    saved, live = saved_text(chains), transaction_text(chains)
+    table = {"policies": {}, "chains": {"FORWARD": ["-j ACCEPT", "-j DOCKER-USER"]}}
+    saved, live = saved_text(chains), transaction_text(chains, table)
     assert "-F" not in saved
     assert [line for line in live.splitlines() if line.startswith("-F")] == ["-F INPUT", "-F OUTPUT", "-F DOCKER-USER"]
+    assert [line for line in live.splitlines() if " FORWARD " in line] == [
+        "-D FORWARD -j DOCKER-USER",
+        "-I FORWARD 1 -j DOCKER-USER",
+    ]
     for text in (saved, live):
         assert ":FORWARD DROP [0:0]" in text
         assert text.endswith("COMMIT\n")
