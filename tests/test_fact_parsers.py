@@ -66,7 +66,6 @@ BROKEN = [
     (DockerNetworks, [json.dumps({**NETWORK, "IPAM": {"Config": [None]}})]),
     (DockerNetworks, [json.dumps({**NETWORK, "IPAM": {"Config": {"Subnet": "10.9.0.0/24"}}})]),
     (DockerNetworks, [json.dumps({**NETWORK, "Name": ["app"]})]),
-    (DockerNetworks, [json.dumps({**NETWORK, "Containers": 2})]),
     (DockerContainers, [json.dumps({**CONTAINER, "name": None})]),
     (DockerContainers, [json.dumps({**CONTAINER, "networks": True})]),
     (DockerContainers, [json.dumps({key: value for key, value in CONTAINER.items() if key != "labels"})]),
