@@ -24,7 +24,11 @@ SAVE_FILES: Mapping[Family, str] = {
 }
 BUILT_IN = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "DROP"}
 FIRST = {"FORWARD": "-j DOCKER-USER"}
-"""Rules that come first in chains whose other rules are not ours: a rule before it would let traffic past."""
+"""The rule that comes first in a chain whose rules are Docker's: one before it would let traffic past ours.
+
+Docker makes it when it starts, at the top. It is not in the file for the next boot: Docker leaves a jump that it
+finds where it is, and puts its own rules before it.
+"""
 HEADER = "# Written by Photon Fleet (policy: firewall). Changes made here are undone by the next run."
 
 # Matches that iptables adds by itself to a rule that names the protocol.
@@ -66,16 +70,15 @@ def saved_text(chains: Chains) -> str:
     """The file that Photon's iptables.service loads at boot, after it has flushed everything."""
     lines = [HEADER, "*filter", *(f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items())]
     lines += [f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN]
-    lines += [f"-A {chain} {rule}" for chain, rule in FIRST.items()]
     lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
     return "\n".join([*lines, "COMMIT", ""])
 
 
 def comes_first(chain: str, table: Filter) -> bool:
-    """Whether the rule of `FIRST` is the first of its chain, and stands there once."""
+    """Whether the rule of `FIRST` is the first of its chain, and stands there once; so it is with no rules at all."""
     rules = [canonical(rule) for rule in table["chains"].get(chain, [])]
     wanted = canonical(FIRST[chain])
-    return rules[:1] == [wanted] and rules.count(wanted) == 1
+    return not rules or (rules[0] == wanted and rules.count(wanted) == 1)
 
 
 def transaction_text(chains: Chains, table: Filter) -> str:
@@ -111,7 +114,7 @@ def ruleset(family: Family, chains: Chains, refuse: Refusal) -> Commands:
 
     + family: "ipv4" or "ipv6"
     + chains: chain -> rules in iptables' words, without `-A CHAIN`. INPUT, FORWARD and OUTPUT get the policy DROP,
-      and FORWARD begins with the jump to DOCKER-USER, which must be among the chains
+      and FORWARD, when it has rules (Docker's), begins with the jump to DOCKER-USER
     + refuse: given the connection of this run (or None when it is not known), returns why the rules would cut it, or
       None. With a reason nothing is changed and the host fails
 

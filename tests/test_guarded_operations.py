@@ -38,7 +38,6 @@ SAVED = """\
 :FORWARD DROP [0:0]
 :OUTPUT DROP [0:0]
 :DOCKER-USER - [0:0]
--A FORWARD -j DOCKER-USER
 -A INPUT -i lo -j ACCEPT
 -A INPUT -s 10.0.0.5 -p tcp -m tcp --dport 22 -m comment --comment ssh -j ACCEPT
 -A DOCKER-USER -j RETURN
@@ -62,12 +61,11 @@ SAVE_IPV4 = {
     "command": (
         "umask 022 && mkdir -p /etc/systemd/scripts && umask 077 && "
         "new=$(mktemp /etc/systemd/scripts/.ip4save.XXXXXX) && "
-        '{ { cat > "$new" && [ "$(wc -c < "$new")" -eq 342 ] && chmod 644 "$new" && chown root:root "$new" && '
+        '{ { cat > "$new" && [ "$(wc -c < "$new")" -eq 316 ] && chmod 644 "$new" && chown root:root "$new" && '
         '(\niptables-restore --wait 5 --test < "$new"\n) && mv -fT "$new" /etc/systemd/scripts/ip4save; } || '
         '{ rm -f "$new"; exit 1; }; }'
     ),
 }
-FRESH = TRANSACTION.replace("-F DOCKER-USER\n", "-F DOCKER-USER\n-I FORWARD 1 -j DOCKER-USER\n")
 LOAD_IPV4 = {"_stdin": TRANSACTION, "command": "iptables-restore --wait 5 --noflush"}
 SSHD = "Port 22\nPermitRootLogin no\n"
 WRITE_SSHD = {
@@ -188,7 +186,7 @@ def test_another_policy_of_a_chain_is_a_difference(chain):
 def test_a_fresh_host_gets_the_file_and_then_the_rules():
     empty = {"INPUT": [], "FORWARD": [], "OUTPUT": []}
     facts = firewall(empty, dict.fromkeys(DROP, "ACCEPT"), saved=None)
-    assert ruleset(facts) == ([SAVE_IPV4, {**LOAD_IPV4, "_stdin": FRESH}], None)
+    assert ruleset(facts) == ([SAVE_IPV4, LOAD_IPV4], None)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +209,7 @@ def test_only_the_file_for_the_next_boot_differs():
 def test_ipv6_has_its_own_programs_and_file():
     commands, _ = ruleset(firewall({}, saved=None, family="ipv6"), family="ipv6")
     save, load = commands
-    assert load == {"_stdin": FRESH, "command": "ip6tables-restore --wait 5 --noflush"}
+    assert load == {"_stdin": TRANSACTION, "command": "ip6tables-restore --wait 5 --noflush"}
     assert save["_stdin"] == SAVED
     assert (
         '(\nip6tables-restore --wait 5 --test < "$new"\n) && mv -fT "$new" /etc/systemd/scripts/ip6save; }'

@@ -111,7 +111,7 @@ class Firewall(Policy):
             yield Check(
                 id=f"firewall.first[{family}:{chain}]", field="",
                 proves=f"nothing is forwarded past the {family} rules for containers",
-                read=partial(first_rule, family, chain), expect=first,
+                read=partial(rules_before, family, chain, first), expect=[],
             )  # fmt: skip
         for chain, rules in chains.items():
             yield Check(
@@ -152,9 +152,10 @@ def declared(family: Family, chain: str, host: Host) -> str:
     return listed(host, family).get(chain, ["the chain is missing"])[0]
 
 
-def first_rule(family: Family, chain: str, host: Host) -> str:
-    """The first rule of a chain."""
-    return (listed(host, family).get(chain, [])[1:] or ["no rule"])[0]
+def rules_before(family: Family, chain: str, first: str, host: Host) -> list[str]:
+    """The rules of a chain that come before the one that must be first."""
+    rules = listed(host, family).get(chain, [])[1:]
+    return rules[: rules.index(first)] if first in rules else rules
 
 
 def missing_rules(family: Family, chain: str, wanted: Sequence[str], host: Host) -> list[str]:
