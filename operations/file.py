@@ -108,7 +108,13 @@ def write(
 
 @operation()
 def text(
-    path: str, content: str, mode: str = "644", user: str = "root", group: str = "root", check: str = ""
+    path: str,
+    content: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    check: str = "",
+    after: str = "",
 ) -> Commands:
     """
     Make sure that a text file has exactly this content, mode and owner.
@@ -119,6 +125,7 @@ def text(
     + user: owner
     + group: group
     + check: shell command that must succeed for `$new` before it is put in place
+    + after: shell command that makes a new content hold, such as `systemctl daemon-reload`
 
     **Example:**
 
@@ -131,7 +138,7 @@ def text(
     if is_as_wanted(read(TextFile, path=path), content, mode=mode, user=user, group=group):
         host.noop(f"{path} is as wanted")
         return
-    yield write(path, content, mode=mode, user=user, group=group, check=check)
+    yield write(path, content, mode=mode, user=user, group=group, check=check, after=after)
 
 
 @operation()

@@ -84,7 +84,7 @@ class Firewall(Policy):
     def apply(self) -> None:
         file.text(
             name="Restart Docker with iptables.service", path=DROP_IN,
-            content=render("firewall/docker-drop-in"), mode="644",
+            content=render("firewall/docker-drop-in"), mode="644", after="systemctl daemon-reload",
         )  # fmt: skip
         systemd.service(name="Load the rules at boot", service="iptables.service", enabled=True)
         iptables.ruleset(name="Load the IPv4 rules", family="ipv4", chains=self.chains("ipv4"), refuse=self.locks_out)
@@ -94,6 +94,10 @@ class Firewall(Policy):
     def checks(self) -> Iterable[Check]:
         for family in FAMILIES:
             yield from self._family_checks(family)
+        yield Check(
+            id="firewall.docker", field="", proves="a start of Docker or of iptables.service keeps the rules for containers",
+            read=lambda host: host.check_output("cat %s", DROP_IN), expect=render("firewall/docker-drop-in").rstrip("\n"),
+        )  # fmt: skip
         yield Check(
             id="firewall.boot", field="", proves="the rules are loaded at boot",
             read=lambda host: host.service("iptables").is_enabled, expect=True,
