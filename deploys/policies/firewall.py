@@ -95,8 +95,10 @@ class Firewall(Policy):
         for family in FAMILIES:
             yield from self._family_checks(family)
         yield Check(
-            id="firewall.docker", field="", proves="a start of Docker or of iptables.service keeps the rules for containers",
-            read=lambda host: host.check_output("cat %s", DROP_IN), expect=render("firewall/docker-drop-in").rstrip("\n"),
+            id="firewall.docker", field="",
+            proves="a start of Docker or of iptables.service keeps the rules for containers",
+            read=lambda host: host.check_output("cat %s", DROP_IN),
+            expect=render("firewall/docker-drop-in").rstrip("\n"),
         )  # fmt: skip
         yield Check(
             id="firewall.boot", field="", proves="the rules are loaded at boot",
