@@ -107,15 +107,18 @@ def _summarise(run: State) -> None:
 
 
 def _line(run: State, member: Host) -> str:
-    verdicts = VERDICTS.get(member.name)
-    changes = sum(
-        1 for data in run.ops[member].values() if data.operation_meta.is_complete() and data.operation_meta.did_change()
-    )
-    changed = f"{changes} change{'' if changes == 1 else 's'}"
+    """One host's closing line. `ok` is said only of what was proved, and only when everything was carried out."""
     if member not in run.activated_hosts:
         return f"{member.name}: could not be reached; nothing was changed"
+    operations = [data.operation_meta for data in run.ops[member].values()]
+    changes = sum(operation.is_complete() and operation.did_change() for operation in operations)
+    changed = f"{changes} change{'' if changes == 1 else 's'}"
+    verdicts = VERDICTS.get(member.name)
+    carried_out = member not in run.failed_hosts and all(operation.is_complete() for operation in operations)
     if verdicts is None:
-        return f"{member.name}: FAILED before its proof; {changed}"
+        state_word = "done" if carried_out else "FAILED"
+        return f"{member.name}: {state_word}; {changed}; not proved"
+    if carried_out and not verdicts:
+        return f"{member.name}: nothing to do; it has none of the policies asked for"
     passed = sum(verdict.passed for verdict in verdicts)
-    word = "FAILED" if member in run.failed_hosts else "ok"
-    return f"{member.name}: {word}; {changed}; {passed} of {len(verdicts)} checks passed"
+    return f"{member.name}: {'ok' if carried_out else 'FAILED'}; {changed}; {passed} of {len(verdicts)} checks passed"

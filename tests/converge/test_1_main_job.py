@@ -153,3 +153,10 @@ def test_only_runs_the_named_policies(converged) -> None:
     assert "Configure sshd" not in done.out
     assert "web-1: ok; 0 changes; " in done.err
     assert "db-1" not in done.err
+
+
+def test_the_summary_says_ok_only_of_what_was_proved(converged) -> None:
+    unproved = converge("--limit", "db-1", "--data", "prove=false")
+    assert unproved.line("db-1:") == "db-1: done; 0 changes; not proved"
+    nothing = converge("--limit", "db-1", "--data", "only=docker")
+    assert nothing.line("db-1:") == "db-1: nothing to do; it has none of the policies asked for"
