@@ -17,7 +17,7 @@ from pyinfra.context import ctx_host, ctx_state
 from deploys.errors import InputError
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
-from deploys.verify import Verdict, prove
+from deploys.verify import Verdict, prove, report
 from operations._contain import Commands, fail, operation
 
 VERDICTS: dict[str, list[Verdict]] = {}
@@ -73,9 +73,9 @@ def proof(policies: list[Policy]) -> Commands:
     if not state.is_executing:
         return
     VERDICTS[host.name] = prove(ctx_host.get(), policies)
-    failed = [verdict for verdict in VERDICTS[host.name] if not verdict.passed]
-    if failed:
-        yield FunctionCommand(fail, ("\n".join(map(str, failed)),), {})
+    failures = report(VERDICTS[host.name])
+    if failures:
+        yield FunctionCommand(fail, (failures,), {})
     else:
         host.noop(f"{len(VERDICTS[host.name])} checks passed")
 
@@ -92,9 +92,11 @@ _registered: set[object] = set()
 
 
 def _summarise(run: State) -> None:
-    if not run.is_executing:
-        return
     print(file=sys.stderr)
+    if not run.is_executing:
+        for member in run.failed_hosts & run.activated_hosts:
+            print(f"{member.name}: FAILED while preparing; nothing was changed", file=sys.stderr)
+        return
     last: dict[str, None] = {}
     for member in run.inventory:
         if run.is_host_in_limit(member):

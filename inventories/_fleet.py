@@ -25,7 +25,10 @@ from pyinfra import config, state
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
-from inventories._merge import Effective, Source, merge
+from inventories._merge import Effective, Provenance, Source, merge
+
+OPTIONS = ("only", "prove")
+"""What deploys/host.py takes by `--data`; any other name is the user's own."""
 
 Entry = tuple[str, dict[str, Any]]
 
@@ -125,8 +128,20 @@ def _effective(member: Host, problems: list[str]) -> Effective:
         except InputError as error:
             problems.append(f"{member.name}: {kind.name}: {error}")
             continue
-        problems += [f"{member.name}: {kind.name}: {text}" for text in policies[kind.name].problems()]
+        problems += [
+            f"{member.name}: {kind.name}: {text}{_place(text, provenance[kind.name], policies[kind.name])}"
+            for text in policies[kind.name].problems()
+        ]
     return Effective(policies, provenance)
+
+
+def _place(problem: str, provenance: Provenance, policy: Policy) -> str:
+    """Where the field that a problem begins with was written, as ` (group web, fleet.py:7)`."""
+    path = problem.partition(":")[0]
+    while path and path not in provenance:
+        path = path.rpartition(".")[0]
+    sources = provenance.get(path) or ([policy.origin] if policy.origin else [])
+    return f" [{'; '.join(sources)}]" if sources else ""
 
 
 def _variables(groups: Iterable[Group]) -> list[str]:
@@ -175,4 +190,8 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         if key == "only":
             _, unknown = names_in(value)
             problems += [f"--data only={value}: {text}" for text in unknown]
+        elif key == "prove" and value.lower() not in {"true", "false"}:
+            problems.append(f"--data prove={value}: true or false")
+        elif key not in OPTIONS and near(key, OPTIONS):
+            problems.append(f"--data {key}: no such option{near(key, OPTIONS)}")
     return problems

@@ -71,11 +71,8 @@ def _value(values: Sequence[tuple[Source, Model, Any]], path: str, provenance: P
             return _items(values, path, provenance)
         return _union(values, path, provenance)
     if isinstance(first, Model) and all(type(value) is type(first) for _, _, value in values):
-        if len(values) == 1:
-            provenance[path] = [_at(values[0][0], values[0][1])]
-            return first
         fields = _fields([(source, value) for source, _, value in values], f"{path}.", provenance)
-        return type(first)(**fields)
+        return first if len(values) == 1 else type(first)(**fields)
     return _scalar(values, path, provenance)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from pyinfra.api.command import StringCommand
     from pyinfra.connectors.util import CommandOutput
+
+# Paramiko logs a traceback for what the connector turns into one sentence.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 KNOWN_HOSTS = Path(__file__).parent / "known_hosts"
 KEEPALIVE_SECONDS = 15

@@ -105,6 +105,7 @@ class Check:
         proves: a sentence, true when the check passes.
         read: takes a testinfra host, returns what is there. It may run commands, and must not change anything.
         expect: what `read` must return, or an `Expectation`.
+        needs: id of an earlier check of the same policy; when that one has failed, this one cannot tell anything.
     """
 
     id: str
@@ -112,6 +113,18 @@ class Check:
     proves: str
     read: Callable[[Host], object]
     expect: object
+    needs: str | None = None
+
+
+def file_check(check: str, field: str, path: str, mode: str) -> Check:
+    """The check that a file of a policy belongs to root and has its mode."""
+    return Check(
+        id=check,
+        field=field,
+        proves=f"{path} belongs to root, with mode {mode}",
+        read=lambda host: host.check_output("stat -Lc %s %s", "%a %U:%G", path),
+        expect=f"{mode} root:root",
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pyinfra import host
 from pyinfra.operations import server, systemd
 from typing_extensions import override
 
-from deploys.policies.base import Check, Policy, Risk
+from deploys.policies.base import Check, Policy, Risk, file_check
 from deploys.policies.docker_models import Container, Daemon, Image, Network
 from deploys.policies.secret import Secret
 from deploys.policies.types import Word
@@ -26,6 +26,7 @@ from operations.docker import DAEMON_JSON
 if TYPE_CHECKING:
     from testinfra.host import Host
 
+_RUNNING = "docker.running"
 FORWARDING = "/etc/sysctl.d/60-photon-fleet-docker.conf"
 PACKAGES = ("docker", "docker-engine", "docker-cli")
 
@@ -105,17 +106,17 @@ class Docker(Policy):
 
     @override
     def checks(self) -> Iterable[Check]:
+        yield Check(
+            id=_RUNNING, field="", proves="Docker runs",
+            read=lambda host: host.service("docker").is_running, expect=True,
+        )  # fmt: skip
         if self.engine is not None:
             version = self.engine.partition("-")[0]
             yield Check(
                 id="docker.engine", field="engine", proves=f"the engine that runs is {version}",
                 read=lambda host: host.check_output("docker version --format '{{.Server.Version}}'").partition("+")[0],
-                expect=version,
+                expect=version, needs=_RUNNING,
             )  # fmt: skip
-        yield Check(
-            id="docker.running", field="", proves="Docker runs",
-            read=lambda host: host.service("docker").is_running, expect=True,
-        )  # fmt: skip
         yield Check(
             id="docker.boot", field="", proves="Docker starts at boot",
             read=lambda host: host.service("docker").is_enabled, expect=True,
@@ -135,9 +136,10 @@ class Docker(Policy):
             read=lambda host: sorted(json.loads(host.check_output("cat %s", DAEMON_JSON))),
             expect=sorted(self.daemon.settings()),
         )  # fmt: skip
+        yield file_check("docker.daemon.file", "daemon", DAEMON_JSON, "644")
         yield Check(
             id="docker.daemon.in-force", field="daemon", proves="Docker was started with this daemon.json",
-            read=started_after_configuration, expect=True,
+            read=started_after_configuration, expect=True, needs=_RUNNING,
         )  # fmt: skip
         for network in self.networks:
             yield from _network_checks(network)
@@ -145,7 +147,7 @@ class Docker(Policy):
             yield Check(
                 id=f"docker.image[{image.ident}]", field=f"images[{image.ident}]",
                 proves=f"image {image.reference} is the one of the archive",
-                read=partial(image_id, image.reference),
+                read=partial(image_id, image.reference), needs=_RUNNING,
                 expect=image.image_id(),
             )  # fmt: skip
         for container in self.containers:
@@ -163,7 +165,7 @@ def _network_checks(network: Network) -> Iterable[Check]:
         yield Check(
             id=f"docker.network[{network.name}].{key.lower()}", field=f"networks[{network.name}].{key.lower()}",
             proves=f"network {network.name} has {key} {value}",
-            read=partial(_reported, "network", network.name, key), expect=value,
+            read=partial(_reported, "network", network.name, key), expect=value, needs=_RUNNING,
         )  # fmt: skip
     addresses = {"Subnet": network.subnet, "Gateway": network.gateway}
     for key, address in addresses.items():
@@ -171,7 +173,7 @@ def _network_checks(network: Network) -> Iterable[Check]:
             yield Check(
                 id=f"docker.network[{network.name}].{key.lower()}", field=f"networks[{network.name}].{key.lower()}",
                 proves=f"network {network.name} has {key} {address}",
-                read=partial(pool_address, network.name, key), expect=address,
+                read=partial(pool_address, network.name, key), expect=address, needs=_RUNNING,
             )  # fmt: skip
 
 
@@ -183,6 +185,7 @@ def _container_checks(container: Container) -> Iterable[Check]:
             id=f"docker.container[{name}].{field}", field=f"containers[{name}].{field}",
             proves=f"container {name} {proves}",
             read=partial(_reported, "container", name, path), expect=expect,
+            needs=_RUNNING if field == "running" else f"docker.container[{name}].running",
         )  # fmt: skip
 
     reported = container.reported()
@@ -204,7 +207,7 @@ def _container_checks(container: Container) -> Iterable[Check]:
         yield Check(
             id=f"docker.container[{name}].env", field=f"containers[{name}].env",
             proves=f"container {name} has its {len(container.env)} variable(s)",
-            read=lambda host: environment(host, container),
+            read=lambda host: environment(host, container), needs=f"docker.container[{name}].running",
             expect={variable: f"is {value!r}" if isinstance(value, str) else f"is {value}"
                     for variable, value in sorted(container.env.items())},
         )  # fmt: skip

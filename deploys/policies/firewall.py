@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pyinfra.operations import systemd
 from typing_extensions import override
 
-from deploys.policies.base import Check, Contains, Policy, Risk
+from deploys.policies.base import Check, Contains, Policy, Risk, file_check
 from deploys.policies.firewall_rules import Interface, Rule, icmp_rules
 from deploys.policies.render import render
 from facts.iptables import Family
@@ -135,6 +135,7 @@ class Firewall(Policy):
                     read=partial(missing_rules, family, "INPUT", lines),
                     expect=[],
                 )  # fmt: skip
+        yield file_check(f"firewall.file[{family}]", "", SAVE_FILES[family], "644")
         saved = tuple(f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
         yield Check(
             id=f"firewall.saved[{family}]", field="rules", proves=f"the {family} rules are there after a reboot",

@@ -10,21 +10,25 @@ from pydantic import AfterValidator, Field
 from typing_extensions import override
 
 from deploys.policies.base import Item
-from deploys.policies.types import Cidr, Port, Word
+from deploys.policies.types import Cidr, Word
 from facts.iptables import Family
 from facts.ssh import Connection
 
 _UNITS = {"day": ("day", 86400), "hour": ("hour", 3600), "minute": ("min", 60), "second": ("sec", 1)}
 _RATE_SCALE = 10_000  # the kernel keeps a rate as ten-thousandths of a second between two packets
 _MAX_INTERFACE = 15  # IFNAMSIZ without its final zero
+_LAST_PORT = 65535
 _MAX_PORTS = 15  # of one multiport match; a range counts twice
 
 
 def _port_or_range(value: int | str) -> int | str:
     if isinstance(value, int):
+        if not 1 <= value <= _LAST_PORT:
+            message = f"{value} is no port (1 to {_LAST_PORT})"
+            raise ValueError(message)
         return value
     low, _, high = value.partition("-")
-    if not (low.isdigit() and high.isdigit() and 1 <= int(low) < int(high) <= 65535):  # noqa: PLR2004 - the last port
+    if not (low.isdigit() and high.isdigit() and 1 <= int(low) < int(high) <= _LAST_PORT):
         message = f"{value!r} is no port and no range of ports such as '8000-8010'"
         raise ValueError(message)
     return value
@@ -49,7 +53,7 @@ def _interface(value: str) -> str:
     return value
 
 
-Ports = Annotated[Port | str, AfterValidator(_port_or_range)]
+Ports = Annotated[int | str, AfterValidator(_port_or_range)]
 Rate = Annotated[str, AfterValidator(_rate)]
 Interface = Annotated[str, AfterValidator(_interface)]
 

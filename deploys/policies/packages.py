@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from pyinfra import host
 from typing_extensions import override
 
-from deploys.policies.base import Check, Contains, Item, Policy, Risk
+from deploys.policies.base import Check, Contains, Item, Policy, Risk, file_check
 from deploys.policies.types import Line, Word
 from facts._openpgp import fingerprints
 from operations import rpm, tdnf
@@ -222,6 +222,8 @@ class Packages(Policy):
             "optional": ("skip_if_unavailable", str(int(repository.optional))),
             "": ("gpgcheck", "1"),
         }
+        file = f"/etc/yum.repos.d/{repository.id}.repo"
+        yield file_check(f"packages.repository[{repository.id}].file", f"repositories[{repository.id}]", file, "644")
         for field, (option, value) in wanted.items():
             where = f"repositories[{repository.id}]"
             yield Check(

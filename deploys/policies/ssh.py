@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from pyinfra.operations import server, systemd
 from typing_extensions import override
 
-from deploys.policies.base import Check, Item, Policy, Risk
+from deploys.policies.base import Check, Item, Policy, Risk, file_check
 from deploys.policies.render import render
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
@@ -192,6 +192,7 @@ class Ssh(Policy):
             id="ssh.no-other-settings", field="", proves="sshd_config has no setting that the policy did not write",
             read=partial(other_settings, settings), expect=[],
         )  # fmt: skip
+        yield file_check("ssh.file", "", sshd.PATH, "600")
         yield Check(
             id="ssh.in-force", field="", proves="sshd has read sshd_config since it was last changed",
             read=has_read_configuration, expect=True,

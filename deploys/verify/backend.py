@@ -38,6 +38,7 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         arguments, _ = pop_global_arguments(host.state, host, {})
         self._arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
         self._arguments["_timeout"] = COMMAND_SECONDS
+        self._last = ""
         self._seen: dict[str, CommandResult] = {}
         self.commands = 0
         """Commands that went to the host."""
@@ -47,7 +48,14 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         line = self.get_command(command, *args)
         if line not in self._seen:
             self._seen[line] = self._run(line)
-        return self._seen[line]
+        found = self._seen[line]
+        words = " ".join((found.stderr or found.stdout).split())[:300]
+        self._last = f"`{line}` ended with {found.rc}: {words}"
+        return found
+
+    def last_words(self) -> str:
+        """What the last command was, and how it ended."""
+        return self._last
 
     def _run(self, line: str) -> CommandResult:
         # pyinfra tells success, not the status; testinfra wants the status.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ class Verdict:
     passed: bool
     expected: str
     actual: str
+    because: str | None = None
+    """The failed check without which this one can tell nothing; then `actual` was not read."""
 
     def __str__(self) -> str:
         where = f"{self.policy}.{self.field}" if self.field else self.policy
@@ -37,10 +39,19 @@ class Verdict:
         )
 
 
-def judge(host: str, policy: str, check: Check, target: TestinfraHost) -> Verdict:
-    """Read one check and compare."""
+def judge(host: str, policy: str, check: Check, target: TestinfraHost, failed: Container[str] = ()) -> Verdict:
+    """Read one check and compare; `failed` are the ids of the checks before it that did not pass."""
+    if check.needs is not None and check.needs in failed:
+        seen = f"not checked, as {check.needs} failed"
+        return Verdict(
+            host, policy, check.id, check.field, check.proves, expected=_shown(check.expect), actual=seen,
+            passed=False, because=check.needs,
+        )  # fmt: skip
     try:
         actual = check.read(target)
+    except AssertionError:
+        # testinfra's check_output repeats its own objects; what the command said is enough.
+        passed, seen = False, f"could not be read: {target.backend.last_words()}"
     except Exception as error:  # noqa: BLE001 - whatever a read does, it is this check's verdict and no other's
         passed, seen = False, f"could not be read: {_one_line(error)}"
     else:
@@ -73,4 +84,29 @@ def _one_line(error: Exception) -> str:
 def prove(host: Host, policies: Iterable[Policy]) -> list[Verdict]:
     """The verdicts of all checks of `policies` on a connected host, in order."""
     target = testinfra_host(host)
-    return [judge(host.name, policy.name, check, target) for policy in policies for check in policy.checks()]
+    verdicts: list[Verdict] = []
+    failed: set[str] = set()
+    for policy in policies:
+        for check in policy.checks():
+            verdict = judge(host.name, policy.name, check, target, failed)
+            if not verdict.passed:
+                failed.add(check.id)
+            verdicts.append(verdict)
+    return verdicts
+
+
+def report(verdicts: Iterable[Verdict]) -> str:
+    """What failed, causes only: what could not be checked because of one is counted behind it."""
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    lines = []
+    for verdict in failed:
+        if verdict.because is None:
+            lines.append(str(verdict))
+            ids = {verdict.check}
+            # A check may need one that was itself not checked.
+            for other in failed:
+                if other.because in ids:
+                    ids.add(other.check)
+            if len(ids) > 1:
+                lines.append(f"    and       {len(ids) - 1} more check(s) that cannot pass without it")
+    return "\n".join(lines)

@@ -125,6 +125,8 @@ def test_without_root_it_says_what_to_do() -> None:
     [
         (("up", "../x"), {}, "is no name for a lab host"),
         (("ssh", "nobody-here"), {}, "there is no lab host 'nobody-here'"),
+        (("reset", "nobody-here"), {}, "there is no lab host 'nobody-here'"),
+        (("up", "one"), {"LAB_NET": "127.0.0"}, "lo of this machine is in 127.0.0.0/24 already"),
         (("up", "one"), {"LAB_IMAGE": "/no/such/image"}, "LAB_IMAGE=/no/such/image"),
     ],
 )

@@ -95,6 +95,17 @@ def target(member, targets):
     return targets.setdefault(member.name, testinfra_host(member))
 
 
+@pytest.fixture(scope="session")
+def all_failed() -> dict:
+    return {}
+
+
+@pytest.fixture
+def failed(member, all_failed) -> set[str]:
+    """Ids of the host's checks that have failed so far."""
+    return all_failed.setdefault(member.name, set())
+
+
 @pytest.fixture
 def reason(request, member) -> str | None:
     """Why the host cannot be reached, or None."""

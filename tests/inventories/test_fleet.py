@@ -74,7 +74,10 @@ def test_several_groups_give_one_policy() -> None:
         ('base = group("other", SSH)\nhosts = fleet(host("a", base))', "'other' is in the variable 'base'"),
         ('base = group("base", SSH)\nhosts = fleet(host("a", base), host("a", base))', "a: given 2 times"),
         ('hosts = fleet(host("-a", SSH))', "'-a' is no name for a host"),
-        ('hosts = fleet(host("a", Firewall()))', "a: firewall: rules: no rule lets any TCP connection in"),
+        (
+            'hosts = fleet(host("a", Firewall()))',
+            "a: firewall: rules: no rule lets any TCP connection in, so the host could never be reached again [",
+        ),
         ('shared = [SSH]\nhosts = fleet(host("a", *shared))', "the variable 'shared' would be a group of pyinfra"),
         (
             'b = group("b", Ssh(max_sessions=3))\nc = group("c", Ssh(max_sessions=4))\nhosts = fleet(host("a", b, c))',
@@ -105,6 +108,8 @@ def test_every_problem_of_every_host_is_told_at_once(inventory) -> None:
         (["--exclude", "dbb"], "--exclude dbb: no such host or group (did you mean 'db'?)"),
         (["--data", "only=firewal"], "there is no policy 'firewal' (did you mean 'firewall'?)"),
         (["--data", "only=ssh,dokcer"], "'dokcer' (did you mean 'docker'?)"),
+        (["--data", "prov=false"], "--data prov: no such option (did you mean 'prove'?)"),
+        (["--data", "prove=maybe"], "--data prove=maybe: true or false"),
     ],
 )
 def test_bad_command_lines_stop_before_any_connection(arguments: list[str], complaint: str) -> None:

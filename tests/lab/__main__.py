@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-from tests.lab import client, seed
+from tests.lab import client, machine, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import say
 from tests.lab.settings import cache_dir
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     arguments = _parser().parse_args()
     try:
+        machine.require_root()
         match arguments.action:
             case "up":
                 client.bring_up(arguments.names)

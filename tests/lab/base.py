@@ -55,6 +55,7 @@ def image() -> Path | None:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold the lock `name` in the cache: two runs never build the same thing at once."""
+    machine.require_root()
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (cache_dir() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -25,7 +25,7 @@ from tests.lab import layer, machine, packages, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
-from tests.lab.settings import cache_dir, name, state_dir, uplink
+from tests.lab.settings import cache_dir, name, network, state_dir, uplink
 from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
@@ -78,8 +78,18 @@ def is_up() -> bool:
     return True
 
 
+def _require_free_network() -> None:
+    """Two labs (or a network of this machine's own) in one /24 would answer for each other's hosts."""
+    for line in run("ip", "-o", "-4", "address", "show").splitlines():
+        words = line.split()
+        if words[3].startswith(f"{network()}."):
+            message = f"{words[1]} of this machine is in {network()}.0/24 already: set LAB_NET to another network"
+            raise LabError(message)
+
+
 def _start() -> None:
     machine.prepare()
+    _require_free_network()
     layer.lower_directories()
     packages.build()
     log = state_dir() / "supervisor.log"
@@ -134,6 +144,7 @@ def _write_access(hosts: Any) -> None:
     common = (
         f"Host *\n  User root\n  IdentityFile {state_dir() / 'id'}\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {state_dir() / 'known_hosts'}\n  StrictHostKeyChecking yes\n  ConnectTimeout 5\n"
+        "  ServerAliveInterval 5\n  ServerAliveCountMax 3\n"
     )
     seed.replace_text(ssh_config(), blocks + common)
 
@@ -153,7 +164,8 @@ def reset(host: str) -> Access:
     """Throw a host's disk away and boot it as new, with the same address and host key."""
     spec = seed.specs().get(host)
     if spec is None:
-        return boot(host)
+        message = f"there is no lab host {host!r}; `python -m tests.lab status` lists them"
+        raise LabError(message)
     if is_up():
         _request("kill", host)
     shutil.rmtree(spec.directory, ignore_errors=True)

@@ -72,9 +72,11 @@ def run(*command: str | Path, check: bool = True, timeout: float = 600, stdin: s
 
 def require_root() -> None:
     if os.geteuid() != 0:
+        words = sys.argv[0]
+        command = "python -m tests.lab" if words.endswith("__main__.py") else words
         message = (
             "lab hosts are systemd containers and need root. Run the same command as root "
-            f'(for example: sudo env PATH="$PATH" {" ".join(sys.argv[:1])} ...), '
+            f'(for example: sudo env PATH="$PATH" {command} ...), '
             "or use hosts of your own: see inventories/staging.py."
         )
         raise LabError(message)

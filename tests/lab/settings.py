@@ -1,7 +1,7 @@
 """Names, places and addresses of the lab. Nothing else in `tests.lab` spells them out.
 
 Everything the lab leaves on the machine is below `state_dir()` (hosts, keys, log: gone after
-`down --purge`) and `cache_dir()` (base root file systems and packages: safe to delete at any time).
+`down`) and `cache_dir()` (base root file systems and packages: safe to delete at any time).
 """
 
 from __future__ import annotations
