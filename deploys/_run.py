@@ -11,7 +11,7 @@ from pyinfra import host, state
 from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
+from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.errors import InputError
@@ -92,20 +92,34 @@ _registered: set[object] = set()
 
 
 def _summarise(run: State) -> None:
-    print(file=sys.stderr)
-    if not run.is_executing:
-        for member in run.failed_hosts & run.activated_hosts:
-            print(f"{member.name}: FAILED while preparing; nothing was changed", file=sys.stderr)
+    if not run.initialised or run.current_stage < StateStage.Connect:
         return
-    last: dict[str, None] = {}
-    for member in run.inventory:
-        if run.is_host_in_limit(member):
-            print(_line(run, member), file=sys.stderr)
-            for line in getattr(member.connector, "closing_words", list)() if member in run.activated_hosts else ():
-                print(f"    {line}", file=sys.stderr)
-            last |= dict.fromkeys(getattr(member.connector, "last_words", list)())
-    for line in last:
+    members = [member for member in run.inventory if run.is_host_in_limit(member)]
+    lines = _after_execution(run, members) if run.is_executing else _before_execution(run, members)
+    for line in ["", *lines] if lines else []:
         print(line, file=sys.stderr)
+
+
+def _before_execution(run: State, members: list[Host]) -> list[str]:
+    """A dry run, or one that ended before anything was changed: only what went wrong."""
+    lines = []
+    for member in members:
+        if member not in run.activated_hosts:
+            lines.append(f"{member.name}: could not be reached; nothing was changed")
+        elif member in run.failed_hosts:
+            lines.append(f"{member.name}: FAILED while preparing; nothing was changed")
+    return lines
+
+
+def _after_execution(run: State, members: list[Host]) -> list[str]:
+    lines: list[str] = []
+    last: dict[str, None] = {}
+    for member in members:
+        lines.append(_line(run, member))
+        if member in run.activated_hosts:
+            lines += [f"    {line}" for line in getattr(member.connector, "closing_words", list)()]
+        last |= dict.fromkeys(getattr(member.connector, "last_words", list)())
+    return [*lines, *last]
 
 
 def _line(run: State, member: Host) -> str:

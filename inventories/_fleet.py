@@ -22,6 +22,7 @@ from typing import Any
 import click
 from pyinfra import config, state
 
+from deploys._run import summarise_at_exit
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
@@ -174,6 +175,9 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
     if context is None or "limit" not in context.params:
         return []
     known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
+    if any(str(word).endswith("host.py") for word in context.params.get("operations") or ()):
+        # Here as well as in the deploy file, which is never run when no host can be reached.
+        summarise_at_exit()
     problems = []
     if context.params.get("dry"):
         _never_ask()

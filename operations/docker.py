@@ -226,7 +226,10 @@ def container(
         yield _settled(StringCommand("docker start", QuoteString(container)), container, settle_seconds)
         return
     if image_id is None and pull:
-        yield StringCommand("docker pull --quiet", QuoteString(image))
+        sentence = f"container {container}: its image {image} cannot be fetched (the line before says why)"
+        yield StringCommand(
+            "docker pull --quiet", QuoteString(image), "|| { echo", QuoteString(sentence), ">&2; exit 1; }"
+        )
     elif image_id is None and state.is_executing:
         message = f"image {image} is not on the host, and container {container} may not fetch it"
         raise OperationError(message)
