@@ -11,7 +11,7 @@ import click
 from deploys.errors import InputError
 from deploys.policies.base import Item, Model
 from deploys.verify.session import loaded
-from inventories._merge import Effective, Provenance
+from inventories._merge import Provenance, effective_of
 
 
 @click.group()
@@ -27,7 +27,7 @@ def explain(inventory: str, host: str, *, as_json: bool) -> None:
     """Print the effective policy of HOST in INVENTORY, and where each value comes from."""
     with loaded(inventory, [host]) as session:
         member = session.hosts[0]
-        effective: Effective = member.data.policies
+        effective = effective_of(member)
         if as_json:
             report = {"host": member.name, "groups": member.groups, "policies": effective.to_json(),
                       "provenance": effective.provenance}  # fmt: skip

@@ -6,6 +6,7 @@ import atexit
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand
@@ -39,20 +40,6 @@ def selected() -> list[type[Policy]]:
     return [kind for kind in POLICIES if kind.name in names]
 
 
-def policy_of(current: Host, kind: type[Policy]) -> Policy | None:
-    """The host's effective policy of a kind, or None.
-
-    Raises:
-        InputError: the inventory was not made with `fleet()`.
-    """
-    effective = current.data.get("policies")
-    if effective is None:
-        message = f"{current.name} has no policies: make the inventory with inventories._fleet.fleet(), see README.md"
-        raise InputError(message)
-    found: Policy | None = effective.get(kind.name)
-    return found
-
-
 @contextmanager
 def contained() -> Iterator[None]:
     """Keep one host's trouble (a secret that cannot be had, a refusal) from ending the run of the others."""
@@ -80,15 +67,11 @@ def proof(policies: list[Policy]) -> Commands:
         host.noop(f"{len(VERDICTS[host.name])} checks passed")
 
 
+@cache
 def summarise_at_exit() -> None:
-    """Print, after everything else, what is now true on which host. Called once per run, however often asked."""
-    if summarise_at_exit not in _registered:
-        _registered.add(summarise_at_exit)
-        # The context is gone at exit: keep what it stands for now.
-        atexit.register(_summarise, ctx_state.get())
-
-
-_registered: set[object] = set()
+    """Print, after everything else, what is now true on which host. Once per run, however often asked."""
+    # The context is gone at exit: keep what it stands for now.
+    atexit.register(_summarise, ctx_state.get())
 
 
 def _summarise(run: State) -> None:

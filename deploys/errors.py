@@ -59,12 +59,12 @@ def caller() -> str:
     return ""
 
 
-def explain_validation(label: str, model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    """Pydantic's findings as sentences: one line per field, unknown fields with the nearest known name.
+def explain_validation(model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> list[str]:
+    """Pydantic's findings as sentences: one for each field, unknown fields with the nearest known name.
 
     Values are not repeated but for plain strings and numbers: a secret must not leak through an error.
     """
-    lines = []
+    findings = []
     for finding in error.errors(include_url=False, include_input=False):
         path = ".".join(str(step) for step in finding["loc"])
         if finding["type"] == "extra_forbidden":
@@ -74,5 +74,5 @@ def explain_validation(label: str, model: type[pydantic.BaseModel], error: pydan
         else:
             message = finding["msg"].removeprefix("Value error, ")
             text = f"{path}: {message}" if path else message
-        lines.append(f"{label}: {text}")
-    return "\n    ".join(lines)
+        findings.append(text)
+    return findings

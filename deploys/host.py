@@ -8,7 +8,8 @@ pyinfra inventories/prod.py deploys/host.py --data prove=false                 w
 
 from pyinfra import host
 
-from deploys._run import contained, policy_of, proof, selected, summarise_at_exit
+from deploys._run import contained, proof, selected, summarise_at_exit
+from inventories._merge import effective_of
 
 summarise_at_exit()
 applied = []
@@ -16,7 +17,7 @@ applied = []
 # Every host walks every policy, so that an operation has the same place in every host's order.
 for kind in host.loop(selected()):
     with contained():
-        policy = policy_of(host, kind)
+        policy = effective_of(host).get(kind.name)
         if policy is not None:
             policy.apply()
             applied.append(policy)

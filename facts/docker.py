@@ -14,6 +14,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 STOPPED = "docker-does-not-run"
+_IF_RUNNING = f"if docker version >/dev/null 2>&1; then {{}}; else echo {STOPPED}; fi"
 
 # What was listed may be gone when it is inspected: then both are done again.
 _INSPECTED = (
@@ -26,9 +27,6 @@ _INSPECTED = (
 def _inspected(kind: str, ids: str, template: str) -> str:
     script = _INSPECTED.format(kind=kind, ids=ids, template=template)
     return _IF_RUNNING.format(f"( {script} )")
-
-
-_IF_RUNNING = f"if docker version >/dev/null 2>&1; then {{}}; else echo {STOPPED}; fi"
 
 
 class Listing(TypedDict):

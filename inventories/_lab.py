@@ -1,6 +1,7 @@
 """The @lab connector: naming a host `@lab/web-1` boots a throwaway host `web-1` when pyinfra connects to it.
 
-See docs/lab.md. Nothing runs while the inventory is only read, listed or limited.
+See docs/lab.md. Nothing runs while the inventory is only read, listed or limited. pyinfra loads every connector for
+every inventory: what belongs to the lab is imported when it is used, so that other inventories never wait for it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ class LabConnector(PhotonConnector):
 
     @override
     def connect(self) -> None:
-        # Imported here: other inventories must not need the tests package.
-        from tests.lab import client  # noqa: PLC0415
-        from tests.lab.errors import LabError  # noqa: PLC0415
+        from tests.lab import client  # noqa: PLC0415 - see the module's docstring
+        from tests.lab.errors import LabError  # noqa: PLC0415 - see the module's docstring
 
         try:
             access = client.boot(self.host.name, expired=bool(self.host.data.get("lab_expired", default=False)))
@@ -44,7 +44,7 @@ class LabConnector(PhotonConnector):
 
     def closing_words(self) -> list[str]:
         """How to look at this host, for the end of a run: what answers over HTTP, and the way in."""
-        from tests.lab.probe import urls  # noqa: PLC0415
+        from tests.lab.probe import urls  # noqa: PLC0415 - see the module's docstring
 
         found = urls(str(self.data["ssh_hostname"]), self.host.data.get("policies"))
         return [*found, f"look around: python -m tests.lab ssh {self.host.name}"]
@@ -60,7 +60,7 @@ def lab_key() -> dict[str, Any]:
     Raises:
         InputError: the lab cannot run here; the message says why and what to do.
     """
-    from tests.lab import packages  # noqa: PLC0415
+    from tests.lab import packages  # noqa: PLC0415 - see the module's docstring
 
     with _as_input_error():
         return {"file": packages.key_file(), "fingerprint": packages.fingerprint()}
@@ -68,14 +68,14 @@ def lab_key() -> dict[str, Any]:
 
 def lab_network() -> str:
     """The lab's network in CIDR notation; this machine is in it as well."""
-    from tests.lab import settings  # noqa: PLC0415
+    from tests.lab import settings  # noqa: PLC0415 - see the module's docstring
 
     return f"{settings.network()}.0/24"
 
 
 def lab_image(tag: str = "1") -> Path:
     """The archive of the container image `lab/web:TAG`."""
-    from tests.lab import images  # noqa: PLC0415
+    from tests.lab import images  # noqa: PLC0415 - see the module's docstring
 
     with _as_input_error():
         return images.web(tag)
@@ -83,7 +83,7 @@ def lab_image(tag: str = "1") -> Path:
 
 @contextmanager
 def _as_input_error() -> Iterator[None]:
-    from tests.lab.errors import LabError  # noqa: PLC0415
+    from tests.lab.errors import LabError  # noqa: PLC0415 - see the module's docstring
 
     try:
         yield

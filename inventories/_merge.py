@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploys.errors import InputError
 from deploys.policies.base import Item, Model, Policy
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
 
 Provenance = dict[str, list[str]]
 
@@ -35,6 +38,19 @@ class Effective:
 
     def to_json(self) -> dict[str, Any]:
         return {name: policy.to_json() for name, policy in self.policies.items()}
+
+
+def effective_of(host: Host) -> Effective:
+    """The policies that `fleet()` gave a pyinfra host.
+
+    Raises:
+        InputError: the inventory was not made with `fleet()`.
+    """
+    effective = host.data.get("policies")
+    if not isinstance(effective, Effective):
+        message = f"{host.name} has no policies: make the inventory with inventories._fleet.fleet(), see README.md"
+        raise InputError(message)
+    return effective
 
 
 def merge(given: Sequence[tuple[Source, Policy]]) -> tuple[Policy, Provenance]:

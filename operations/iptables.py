@@ -66,12 +66,18 @@ def _value(option: str, word: str) -> str:
     return ",".join(sorted(word.split(","))) if option == "--ctstate" else word
 
 
+def _declarations(chains: Chains) -> list[str]:
+    built_in = [f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items()]
+    return ["*filter", *built_in, *(f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN)]
+
+
+def _rules(chains: Chains) -> list[str]:
+    return [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+
+
 def saved_text(chains: Chains) -> str:
     """The file that Photon's iptables.service loads at boot, after it has flushed everything."""
-    lines = [HEADER, "*filter", *(f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items())]
-    lines += [f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN]
-    lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
-    return "\n".join([*lines, "COMMIT", ""])
+    return "\n".join([HEADER, *_declarations(chains), *_rules(chains), "COMMIT", ""])
 
 
 def comes_first(chain: str, table: Filter) -> bool:
@@ -83,15 +89,12 @@ def comes_first(chain: str, table: Filter) -> bool:
 
 def transaction_text(chains: Chains, table: Filter) -> str:
     """The same for a running host: only the chains of the policy are emptied."""
-    lines = ["*filter", *(f":{chain} {policy} [0:0]" for chain, policy in BUILT_IN.items())]
-    lines += [f":{chain} - [0:0]" for chain in chains if chain not in BUILT_IN]
-    lines += [f"-F {chain}" for chain in chains]
+    lines = [f"-F {chain}" for chain in chains]
     for chain, rule in FIRST.items():
         if not comes_first(chain, table):
             found = [canonical(other) for other in table["chains"].get(chain, [])].count(canonical(rule))
             lines += [f"-D {chain} {rule}"] * found + [f"-I {chain} 1 {rule}"]
-    lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
-    return "\n".join([*lines, "COMMIT", ""])
+    return "\n".join([*_declarations(chains), *lines, *_rules(chains), "COMMIT", ""])
 
 
 def require_one_line_rules(chains: Chains) -> None:
@@ -126,10 +129,11 @@ def ruleset(family: Family, chains: Chains, refuse: Refusal) -> Commands:
     """
     require_one_line_rules(chains)
     table = read(FilterTable, family=family)
-    current = table["policies"] == BUILT_IN and all(
-        _same(table["chains"].get(chain), rules) for chain, rules in chains.items()
+    current = (
+        table["policies"] == BUILT_IN
+        and all(_same(table["chains"].get(chain), rules) for chain, rules in chains.items())
+        and all(comes_first(chain, table) for chain in FIRST)
     )
-    current = current and all(comes_first(chain, table) for chain in FIRST)
     saved = is_as_wanted(read(TextFile, path=SAVE_FILES[family]), saved_text(chains), mode="644")
     if current and saved:
         host.noop(f"the {family} rules are as wanted")

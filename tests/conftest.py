@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import client
+
 _HOSTS = Path(__file__).parent / "hosts"
 
 
@@ -55,8 +57,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def lab():
     """The client of the tests' own lab; everything is removed at the end, and that is checked."""
-    from tests.lab import client  # noqa: PLC0415
-
     client.down()
     yield client
     client.down()

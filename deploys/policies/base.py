@@ -46,15 +46,10 @@ class Model(BaseModel):  # noqa: PLW1641 - pydantic makes the hash of a frozen m
         try:
             made = handler(value)
         except pydantic.ValidationError as error:
-            where = caller()
-            message = explain_validation(cls._label(value), cls, error) + (f"\n    at {where}" if where else "")
-            raise InputError(message) from None
+            raise cls._refusal(value, explain_validation(cls, error)) from None
         wrong = list(made.contradictions())
         if wrong:
-            where = caller()
-            label = cls._label(value)
-            message = "\n    ".join([*(f"{label}: {text}" for text in wrong), *([f"at {where}"] if where else [])])
-            raise InputError(message)
+            raise cls._refusal(value, wrong)
         made._origin = caller()  # noqa: SLF001 - our own class
         return made
 
@@ -66,6 +61,12 @@ class Model(BaseModel):  # noqa: PLW1641 - pydantic makes the hash of a frozen m
     def contradictions(self) -> Iterable[str]:
         """What is wrong between fields that are right by themselves; said when the object is made."""
         return ()
+
+    @classmethod
+    def _refusal(cls, given: object, findings: Iterable[str]) -> InputError:
+        where = caller()
+        lines = [f"{cls._label(given)}: {finding}" for finding in findings]
+        return InputError("\n    ".join([*lines, *([f"at {where}"] if where else [])]))
 
     @classmethod
     def _label(cls, given: object) -> str:  # noqa: ARG003 - items look at it
@@ -104,7 +105,7 @@ class Check:
         field: the policy field it proves, dotted, list items by key: `rules[http]`.
         proves: a sentence, true when the check passes.
         read: takes a testinfra host, returns what is there. It may run commands, and must not change anything.
-        expect: what `read` must return, or an `Expectation`.
+        expect: what `read` must return, or `Contains`.
         needs: id of an earlier check of the same policy; when that one has failed, this one cannot tell anything.
     """
 
@@ -139,23 +140,6 @@ class Contains:
 
     def __str__(self) -> str:
         return "at least " + ", ".join(map(repr, self.items))
-
-
-@dataclass(frozen=True)
-class Absent:
-    """Expects that none of `items` is in what was read."""
-
-    items: tuple[str, ...]
-
-    def met_by(self, actual: object) -> bool:
-        """Whether what was read is as expected."""
-        return isinstance(actual, (list, tuple, set, frozenset, str)) and not any(item in actual for item in self.items)
-
-    def __str__(self) -> str:
-        return "none of " + ", ".join(map(repr, self.items))
-
-
-Expectation = Contains | Absent
 
 
 class Policy(Model):

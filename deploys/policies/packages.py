@@ -8,7 +8,7 @@ What is merely `present` is never upgraded by this policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -79,16 +79,21 @@ class SigningKey(Item):
         Raises:
             ValueError: the file cannot be read, or holds another key than the pinned one.
         """
-        try:
-            text = self.file.expanduser().read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"{self.file}: {error}"
-            raise ValueError(message) from error
-        found = fingerprints(text)
-        if found != [self.fingerprint]:
-            message = f"{self.file} holds {found or 'no key'}, pinned is {self.fingerprint}"
-            raise ValueError(message)
-        return text
+        return _armored(self.file, self.fingerprint)
+
+
+@lru_cache(maxsize=256)
+def _armored(file: Path, fingerprint: str) -> str:
+    try:
+        text = file.expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{file}: {error}"
+        raise ValueError(message) from error
+    found = fingerprints(text)
+    if found != [fingerprint]:
+        message = f"{file} holds {found or 'no key'}, pinned is {fingerprint}"
+        raise ValueError(message)
+    return text
 
 
 class Repository(Item):

@@ -38,29 +38,27 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         arguments, _ = pop_global_arguments(host.state, host, {})
         self._arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
         self._arguments["_timeout"] = COMMAND_SECONDS
-        self._last = ""
         self._seen: dict[str, CommandResult] = {}
-        self.commands = 0
-        """Commands that went to the host."""
+        self._last: CommandResult | None = None
 
     @override
     def run(self, command: str, *args: str, **_: Any) -> CommandResult:
         line = self.get_command(command, *args)
         if line not in self._seen:
             self._seen[line] = self._run(line)
-        found = self._seen[line]
-        words = " ".join((found.stderr or found.stdout).split())[:300]
-        self._last = f"`{line}` ended with {found.rc}: {words}"
-        return found
+        self._last = self._seen[line]
+        return self._last
 
     def last_words(self) -> str:
         """What the last command was, and how it ended."""
-        return self._last
+        if self._last is None:
+            return "no command was run"
+        words = " ".join((self._last.stderr or self._last.stdout).split())[:300]
+        return f"`{self._last.command.decode()}` ended with {self._last.rc}: {words}"
 
     def _run(self, line: str) -> CommandResult:
         # pyinfra tells success, not the status; testinfra wants the status.
         marked = f"( {line}\n); printf '\\n{_MARK}%s\\n' $?"
-        self.commands += 1
         try:
             _, output = self._pyinfra_host.run_shell_command(StringCommand(marked), **self._arguments)
         except (TimeoutError, OSError, SSHException) as error:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploys.policies.base import Absent, Check, Contains, Policy
+from deploys.policies.base import Check, Contains, Policy
 from deploys.verify.backend import testinfra_host
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
-    from testinfra.host import Host as TestinfraHost
 
 MAX_TEXT = 1500
 
@@ -39,28 +38,37 @@ class Verdict:
         )
 
 
-def judge(host: str, policy: str, check: Check, target: TestinfraHost, failed: Container[str] = ()) -> Verdict:
-    """Read one check and compare; `failed` are the ids of the checks before it that did not pass."""
-    if check.needs is not None and check.needs in failed:
-        seen = f"not checked, as {check.needs} failed"
+class Proof:
+    """The proof of one host at one moment: remembers what failed, as later checks may need it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host.name
+        self._target = testinfra_host(host)
+        self._failed: set[str] = set()
+
+    def judge(self, policy: str, check: Check) -> Verdict:
+        """Read one check and compare. Checks are judged in their policy's order."""
+        because = check.needs if check.needs in self._failed else None
+        passed, seen = (False, f"not checked, as {because} failed") if because else self._read(check)
+        if not passed:
+            self._failed.add(check.id)
         return Verdict(
-            host, policy, check.id, check.field, check.proves, expected=_shown(check.expect), actual=seen,
-            passed=False, because=check.needs,
-        )  # fmt: skip
-    try:
-        actual = check.read(target)
-    except AssertionError:
-        # testinfra's check_output repeats its own objects; what the command said is enough.
-        passed, seen = False, f"could not be read: {target.backend.last_words()}"
-    except Exception as error:  # noqa: BLE001 - whatever a read does, it is this check's verdict and no other's
-        passed, seen = False, f"could not be read: {_one_line(error)}"
-    else:
-        passed, seen = _met(check.expect, actual), _shown(_unmet(check.expect, actual))
-    return Verdict(host, policy, check.id, check.field, check.proves, passed, _shown(check.expect), seen)
+            self._host, policy, check.id, check.field, check.proves, passed, _shown(check.expect), seen, because
+        )
+
+    def _read(self, check: Check) -> tuple[bool, str]:
+        try:
+            actual = check.read(self._target)
+        except AssertionError:
+            # testinfra's check_output repeats its own objects; what the command said is enough.
+            return False, f"could not be read: {self._target.backend.last_words()}"
+        except Exception as error:  # noqa: BLE001 - whatever a read does, it is this check's verdict and no other's
+            return False, f"could not be read: {_one_line(error)}"
+        return _met(check.expect, actual), _shown(_unmet(check.expect, actual))
 
 
 def _met(expect: object, actual: object) -> bool:
-    return expect.met_by(actual) if isinstance(expect, (Contains, Absent)) else actual == expect
+    return expect.met_by(actual) if isinstance(expect, Contains) else actual == expect
 
 
 def _unmet(expect: object, actual: object) -> object:
@@ -83,16 +91,8 @@ def _one_line(error: Exception) -> str:
 
 def prove(host: Host, policies: Iterable[Policy]) -> list[Verdict]:
     """The verdicts of all checks of `policies` on a connected host, in order."""
-    target = testinfra_host(host)
-    verdicts: list[Verdict] = []
-    failed: set[str] = set()
-    for policy in policies:
-        for check in policy.checks():
-            verdict = judge(host.name, policy.name, check, target, failed)
-            if not verdict.passed:
-                failed.add(check.id)
-            verdicts.append(verdict)
-    return verdicts
+    proof = Proof(host)
+    return [proof.judge(policy.name, check) for policy in policies for check in policy.checks()]
 
 
 def report(verdicts: Iterable[Verdict]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.converge.conftest import INVENTORY, ROOT, Done, program, run
+from tests.lab import layer
 
 pytestmark = pytest.mark.lab
 
@@ -138,8 +139,6 @@ def test_bad_requests_are_one_sentence(arguments: tuple[str, ...], env: dict[str
 
 
 def test_a_root_file_system_of_the_user_is_taken_as_it_is(tmp_path) -> None:
-    from tests.lab import layer  # noqa: PLC0415
-
     top, *_ = layer.lower_directories()
     base = layer.lower_directories()[-1]
     script = (

@@ -13,8 +13,9 @@ import pytest
 
 from deploys.errors import InputError
 from deploys.policies import names_in
-from deploys.verify import testinfra_host
+from deploys.verify import Proof
 from deploys.verify.session import Session, connect, loaded
+from inventories._merge import effective_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +27,7 @@ _open = pytest.StashKey[contextlib.ExitStack]()
 
 
 def _policies(member, only: str | None) -> list[Policy]:
-    effective = member.data.get("policies")
-    if effective is None:
-        raise InputError(f"{member.name} has no policies: make the inventory with inventories._fleet.fleet()")
+    effective = effective_of(member)
     return [policy for name, policy in effective.policies.items() if only is None or name in names_in(only)[0]]
 
 
@@ -85,25 +84,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def targets() -> dict:
-    """testinfra hosts by name: one proof of one moment for each."""
+def proofs() -> dict[str, Proof]:
+    """One proof of one moment for each host, by name."""
     return {}
 
 
 @pytest.fixture
-def target(member, targets):
-    return targets.setdefault(member.name, testinfra_host(member))
-
-
-@pytest.fixture(scope="session")
-def all_failed() -> dict:
-    return {}
-
-
-@pytest.fixture
-def failed(member, all_failed) -> set[str]:
-    """Ids of the host's checks that have failed so far."""
-    return all_failed.setdefault(member.name, set())
+def proof(member, proofs) -> Proof:
+    return proofs.get(member.name) or proofs.setdefault(member.name, Proof(member))
 
 
 @pytest.fixture

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.verify.verdicts import judge
 
-
-def test_check(member, policy, check, reason, failed, request) -> None:
+def test_check(member, policy, check, reason, request) -> None:
     if check is None:
         pytest.fail(f"{member.name}: unreachable: {reason}", pytrace=False)
-    verdict = judge(member.name, policy, check, request.getfixturevalue("target"), failed)
-    if not verdict.passed:
-        failed.add(check.id)
+    verdict = request.getfixturevalue("proof").judge(policy, check)
     if verdict.because is not None:
+        # Nothing was looked at, and the check it needs has failed this proof already.
         pytest.skip(verdict.actual)
     if not verdict.passed:
         pytest.fail(str(verdict), pytrace=False)

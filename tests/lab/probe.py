@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 
 from inventories._merge import Effective
 
@@ -21,15 +20,6 @@ def get(address: str, port: int, path: str = "/") -> tuple[int, str] | None:
         return None
     finally:
         connection.close()
-
-
-def connects(address: str, port: int, seconds: float = SECONDS) -> bool:
-    """Whether a TCP connection comes about; a dropped packet and a refusal are both False."""
-    try:
-        with socket.create_connection((address, port), seconds):
-            return True
-    except OSError:
-        return False
 
 
 def urls(address: str, policies: Effective | None) -> list[str]:

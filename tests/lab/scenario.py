@@ -184,7 +184,7 @@ def _files(name: str, version: str, named: Sequence[str], size: int | None) -> d
     files[f"/usr/share/licenses/{name}/LICENSE"] = _LICENSE
     rest = (size or _DEFAULT_INSTALLED_SIZE) - sum(len(content) for content in files.values())
     # Random, so that a big package is big on the wire as well; seeded, so that it is always the same.
-    files[f"/usr/share/{name}/data.bin"] = random.Random(f"{name}-{version}").randbytes(rest)  # noqa: S311
+    files[f"/usr/share/{name}/data.bin"] = random.Random(f"{name}-{version}").randbytes(rest)  # noqa: S311 - filler
     return files
 
 
