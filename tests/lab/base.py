@@ -7,7 +7,6 @@ directory or a tar archive, that is the base instead (a real Photon root file sy
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -57,8 +56,7 @@ def locked(name: str) -> Iterator[None]:
     """Hold the lock `name` in the cache: two runs never build the same thing at once."""
     machine.require_root()
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with (cache_dir() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with machine.file_locked(cache_dir() / f"{name}.lock"):
         yield
 
 

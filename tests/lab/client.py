@@ -7,14 +7,12 @@ happen under a lock. `down()` proves that nothing is left behind, and raises whe
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,8 +28,6 @@ from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
-# flock() does not wait politely under gevent: a second greenlet would stop the first one from ever unlocking.
-_in_process = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,9 @@ class Access:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    with _in_process:
-        state_dir().mkdir(parents=True, exist_ok=True)
-        with (state_dir().parent / f".{state_dir().name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    state_dir().mkdir(parents=True, exist_ok=True)
+    with machine.file_locked(state_dir().parent / f".{state_dir().name}.lock"):
+        yield
 
 
 def _request(do: str, host: str = "", timeout: float = 180.0) -> dict[str, Any]:

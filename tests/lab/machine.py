@@ -6,11 +6,14 @@ modules and raises the inotify limit. A machine that cannot run the lab is told 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.lab.errors import LabError
@@ -42,6 +45,24 @@ INOTIFY_INSTANCES = 8192
 def say(message: str) -> None:
     """One line of progress for the person at the terminal."""
     print(f"lab: {message}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def file_locked(path: Path) -> Iterator[None]:
+    """Hold the lock on a file, against other processes, threads and greenlets alike.
+
+    Asks again instead of waiting inside flock(2): a greenlet that waits there stops the one that would unlock. No
+    threading.Lock either, as one made before gevent patches that module blocks every greenlet.
+    """
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+            else:
+                break
+        yield
 
 
 def run(*command: str | Path, check: bool = True, timeout: float = 600, stdin: str | None = None) -> str:
