@@ -10,8 +10,8 @@ from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.secret import Secret
 from deploys.policies.ssh import Ssh
 
-OPERATORS = "10.20.0.0/24"
-APPLICATION = "10.20.1.0/24"
+OPERATORS = "192.0.2.128/25"
+APPLICATION = "192.0.2.0/28"
 MIRROR = "https://packages.example.com/photon/$releasever"
 
 EVERY_HOST = (

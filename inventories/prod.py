@@ -19,22 +19,22 @@ db = group("db", *_roles.DATABASE)
 cache = group("cache", *_roles.CACHE)
 
 # Prometheus scrapes these hosts; the rule joins those of their roles.
-monitored = group("monitored", Firewall(rules=[Rule(name="node-exporter", ports=[9100], sources=["10.20.9.10/32"])]))
+monitored = group("monitored", Firewall(rules=[Rule(name="node-exporter", ports=[9100], sources=["192.0.2.250/32"])]))
 
 hosts = fleet(
-    host("web-1", base, containers, web, monitored, address="10.20.1.11", ssh_user="root"),
-    host("web-2", base, containers, web, monitored, address="10.20.1.12", ssh_user="root"),
-    host("web-3", base, containers, web, monitored, address="10.20.1.13", ssh_user="root"),
-    host("db-1", base, db, monitored, address="10.20.2.11", ssh_user="root"),
+    host("web-1", base, containers, web, monitored, address="192.0.2.11", ssh_user="root"),
+    host("web-2", base, containers, web, monitored, address="192.0.2.12", ssh_user="root"),
+    host("web-3", base, containers, web, monitored, address="192.0.2.13", ssh_user="root"),
+    host("db-1", base, db, monitored, address="192.0.2.21", ssh_user="root"),
     # This one also serves the reporting network.
     host(
         "db-2",
         base,
         db,
         monitored,
-        Firewall(rules=[Rule(name="reporting", ports=[5432], sources=["10.50.0.0/24"])]),
-        address="10.20.2.12",
+        Firewall(rules=[Rule(name="reporting", ports=[5432], sources=["203.0.113.0/24"])]),
+        address="192.0.2.22",
         ssh_user="root",
     ),
-    host("cache-1", base, containers, cache, address="10.20.3.11", ssh_user="root"),
+    host("cache-1", base, containers, cache, address="192.0.2.31", ssh_user="root"),
 )

@@ -17,7 +17,7 @@ cache = group("cache", *_roles.CACHE)
 debug = group("debug", Ssh(tcp_forwarding="local", max_sessions=20))
 
 hosts = fleet(
-    host("web-staging-1", base, containers, web, debug, address="10.30.1.11", ssh_user="root"),
-    host("db-staging-1", base, db, debug, address="10.30.2.11", ssh_user="root"),
-    host("cache-staging-1", base, containers, cache, debug, address="10.30.3.11", ssh_user="root"),
+    host("web-staging-1", base, containers, web, debug, address="198.51.100.11", ssh_user="root"),
+    host("db-staging-1", base, db, debug, address="198.51.100.21", ssh_user="root"),
+    host("cache-staging-1", base, containers, cache, debug, address="198.51.100.31", ssh_user="root"),
 )
