@@ -1,8 +1,13 @@
-"""The @photon connector: pyinfra's SSH connector with pinned host keys and no Nagle delay.
+"""The @photon connector: pyinfra's SSH connector with pinned host keys, no Nagle delay, and reads in batches.
 
 Host names stay plain (`web-1`), so `--limit web-1` works. Host keys are looked up in the fleet's own known_hosts file
 (`inventories/known_hosts` unless `ssh_known_hosts_file` says otherwise) and nothing is ever added to it: an unknown or
 changed key is refused with the fingerprints that were expected and seen.
+
+Reads (facts, and what a proof reads) are answered together: the first one of a phase brings the answers of all that
+were read in that phase the last time (see _reads.py and _profiles.py). Everything else that is run on the host may
+change it, and ends what is known of it. Not batched: a command with a masked value, standard input, a terminal, a time
+limit of its own, variables in its environment, or without a shell.
 """
 
 from __future__ import annotations
@@ -18,12 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from paramiko import AuthenticationException, BadHostKeyException, PKey, SSHException, Transport
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
-from pyinfra.connectors.ssh import SSHConnector, connector_data_meta
-from pyinfra.connectors.sshuserclient import SSHClient
+from pyinfra.connectors.ssh import connector_data_meta
 from typing_extensions import override
+
+from inventories._batched import BatchedConnector
+from inventories._exec import Client
 
 if TYPE_CHECKING:
     from pyinfra.api.command import StringCommand
+    from pyinfra.connectors.sshuserclient import SSHClient
     from pyinfra.connectors.util import CommandOutput
 
 # Paramiko logs a traceback for what the connector turns into one sentence.
@@ -55,7 +63,7 @@ def _transport(sock: Any, **options: Any) -> Transport:  # noqa: ANN401 - parami
     return Transport(sock, **options)
 
 
-class PhotonConnector(SSHConnector):
+class PhotonConnector(BatchedConnector):
     """Strict SSH to a host of the inventory; see the module's docstring."""
 
     data_meta: ClassVar[dict[str, DataMeta]] = {  # type: ignore[misc]
@@ -82,9 +90,10 @@ class PhotonConnector(SSHConnector):
     def _connect(self) -> None:
         kwargs = self.make_paramiko_kwargs()
         address = kwargs.pop("hostname")
-        self.client = SSHClient()
+        client: SSHClient = Client()
+        self.client = client
         try:
-            self.client.connect(address, **kwargs)
+            client.connect(address, **kwargs)
         except BadHostKeyException as error:
             raise ConnectError(self._changed_key(address, error)) from error
         except AuthenticationException as error:
@@ -134,19 +143,10 @@ class PhotonConnector(SSHConnector):
         return transport is not None and transport.is_active()
 
     @override
-    def run_shell_command(
-        self,
-        command: StringCommand,
-        print_output: bool = False,
-        print_input: bool = False,
-        **arguments: Any,
-    ) -> tuple[bool, CommandOutput]:
+    def _run_alone(self, command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:
         bounded = arguments.get("_timeout") or COMMAND_SECONDS
-        arguments["_timeout"] = bounded
         try:
-            succeeded, output = super().run_shell_command(
-                command, print_output=print_output, print_input=print_input, **arguments
-            )
+            succeeded, output = super()._run_alone(command, **{**arguments, "_timeout": bounded})
         except EOFError as error:
             # pyinfra takes an EOFError for a bug and ends the run of every host.
             message = "the connection was closed"

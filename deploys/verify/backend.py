@@ -1,11 +1,14 @@
 """A testinfra backend on pyinfra's connection: no second login, the same user, sudo and pinned key as the run.
 
 A backend lives as long as one proof of one host. Within it the same command is run once: a check is a read, and all
-checks of a proof look at the same moment.
+checks of a proof look at the same moment. What checks are going to read can be collected first and read together, where
+the connector can do that (`reading` and `read_ahead` of @photon); elsewhere it is read one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from paramiko import SSHException
@@ -27,6 +30,14 @@ class UnreadableError(Exception):
     """The host did not answer a read; the sentence says how."""
 
 
+class NotReadYet(BaseException):
+    """A check that is being collected needs the answer of a command before it can go on."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 class ConnectionBackend(BaseBackend):  # type: ignore[misc]
     """Runs testinfra's commands with `run_shell_command` of a connected pyinfra host."""
 
@@ -38,16 +49,57 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         arguments, _ = pop_global_arguments(host.state, host, {})
         self._arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
         self._arguments["_timeout"] = COMMAND_SECONDS
-        self._seen: dict[str, CommandResult] = {}
+        self._seen: dict[str, CommandResult | UnreadableError] = {}
         self._last: CommandResult | None = None
+        self._collecting = False
 
     @override
     def run(self, command: str, *args: str, **_: Any) -> CommandResult:
         line = self.get_command(command, *args)
         if line not in self._seen:
-            self._seen[line] = self._run(line)
-        self._last = self._seen[line]
-        return self._last
+            if self._collecting:
+                raise NotReadYet(line)
+            self._read_together([line])
+        found = self._seen[line]
+        if isinstance(found, UnreadableError):
+            raise found
+        self._last = found
+        return found
+
+    def collect(self, reads: Iterable[Callable[[], object]]) -> None:
+        """Call `reads`, with what they ask of the host read in as few round trips as they allow.
+
+        A read is called again until it needs no answer that is not there yet: one round for those that ask one thing,
+        one more for what depends on the first answer. Up to its last call it ends with `NotReadYet`.
+        """
+        waiting = list(reads)
+        self._collecting = True
+        try:
+            while waiting:
+                needs = [(read, self._first_need(read)) for read in waiting]
+                self._read_together(dict.fromkeys(line for _, line in needs if line is not None))
+                waiting = [read for read, line in needs if line is not None]
+        finally:
+            self._collecting = False
+
+    @staticmethod
+    def _first_need(read: Callable[[], object]) -> str | None:
+        try:
+            read()
+        except NotReadYet as need:
+            return need.line
+        return None
+
+    def _read_together(self, lines: Iterable[str]) -> None:
+        connector = self._pyinfra_host.connector
+        with getattr(connector, "reading", lambda _: nullcontext())("proof"):
+            if hasattr(connector, "read_ahead"):
+                connector.read_ahead([_marked(line) for line in lines], **self._arguments)
+            for line in lines:
+                try:
+                    self._seen[line] = self._run(line)
+                except UnreadableError as error:
+                    self._seen[line] = error
 
     def last_words(self) -> str:
         """What the last command was, and how it ended."""
@@ -57,10 +109,8 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         return f"`{self._last.command.decode()}` ended with {self._last.rc}: {words}"
 
     def _run(self, line: str) -> CommandResult:
-        # pyinfra tells success, not the status; testinfra wants the status.
-        marked = f"( {line}\n); printf '\\n{_MARK}%s\\n' $?"
         try:
-            _, output = self._pyinfra_host.run_shell_command(StringCommand(marked), **self._arguments)
+            _, output = self._pyinfra_host.run_shell_command(_marked(line), **self._arguments)
         except (TimeoutError, OSError, SSHException) as error:
             message = f"no answer: {error or type(error).__name__}"
             raise UnreadableError(message) from error
@@ -74,6 +124,11 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         stdout = "".join(f"{text}\n" for text in lines)
         stderr = "".join(f"{text}\n" for text in output.stderr_lines)
         return self.result(int(status.removeprefix(_MARK)), line.encode(), stdout, stderr)
+
+
+def _marked(line: str) -> StringCommand:
+    # pyinfra tells success, not the status; testinfra wants the status.
+    return StringCommand(f"( {line}\n); printf '\\n{_MARK}%s\\n' $?")
 
 
 def testinfra_host(host: Host) -> TestinfraHost:

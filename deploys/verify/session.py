@@ -51,7 +51,12 @@ def loaded(path: str, limit: Sequence[str] = ()) -> Iterator[Session]:
         with ctx_inventory.use(inventory):
             hosts = _chosen(inventory, limit)
             state.init(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS), initial_limit=hosts)
-            yield Session(state, hosts)
+            try:
+                yield Session(state, hosts)
+            finally:
+                for member in hosts:
+                    if member.connected:
+                        member.disconnect()
 
 
 def _chosen(inventory: Inventory, limit: Sequence[str]) -> list[Host]:

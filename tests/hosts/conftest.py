@@ -84,14 +84,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def proofs() -> dict[str, Proof]:
-    """One proof of one moment for each host, by name."""
-    return {}
+def proofs(request) -> dict[str, Proof]:
+    """One proof of one moment for each host that was reached, by name: read at once, and on all hosts at once."""
+    session = request.config.stash[_session]
+    only = request.config.getoption("--only")
+
+    def collected(member) -> Proof:
+        proof = Proof(member)
+        proof.collect(check for policy in _policies(member, only) for check in policy.checks())
+        return proof
+
+    reached = [member for member in session.hosts if member.name not in session.unreachable]
+    running = {member.name: session.state.pool.spawn(collected, member) for member in reached}
+    return {name: greenlet.get() for name, greenlet in running.items()}
 
 
 @pytest.fixture
 def proof(member, proofs) -> Proof:
-    return proofs.get(member.name) or proofs.setdefault(member.name, Proof(member))
+    return proofs[member.name]
 
 
 @pytest.fixture

@@ -1,0 +1,188 @@
+"""A connector whose reads are batched; what a batch is and what it promises is told in _batch.py and _reads.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import click
+from paramiko import SSHException
+from pyinfra import logger
+from pyinfra.api import StringCommand
+from pyinfra.api.output import echo, format_text
+from pyinfra.api.state import State, StateStage
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine, extract_control_arguments, make_unix_command_for_host
+from typing_extensions import override
+
+from inventories._asker import reads_a_fact, watch
+from inventories._exec import lines, run_batch
+from inventories._profiles import Key, Recorder
+from inventories._reads import Reads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inventories._batch import Answer
+
+_RECORDERS: WeakKeyDictionary[State, Recorder] = WeakKeyDictionary()
+LOST_READ = "the connection was lost while the host was read; nothing was changed by that"
+
+
+class BatchedConnector(SSHConnector):
+    """pyinfra's SSH connector, with reads in batches."""
+
+    _reads: Reads | None = None
+    _key: Key | None = None
+    _declared: str | None = None
+
+    @override
+    def connect(self) -> None:
+        super().connect()
+        if self._reads is not None:
+            self._reads.reconnected()
+            return
+        watch(self.state)
+        self._key = _key(self)
+        facts_and_proof = self._recorder.opened(self._key)
+        known = {"prepare": facts_and_proof.get("facts", []), "proof": facts_and_proof.get("proof", [])}
+        self._reads = Reads(self._run_batch, {**known, "execute": known["prepare"]})
+
+    @override
+    def disconnect(self) -> None:
+        super().disconnect()
+        if self._reads is not None and self._key is not None:
+            ended = self.host not in self.state.failed_hosts
+            self._recorder.closed(self._key, _learned(self._reads) if ended else {})
+            self._reads = None
+
+    @property
+    def _recorder(self) -> Recorder:
+        return _RECORDERS.setdefault(self.state, Recorder())
+
+    def forget(self) -> None:
+        """The host may have been changed: read anew what is asked from here on."""
+        if self._reads is not None:
+            self._reads.forget()
+
+    @contextmanager
+    def reading(self, phase: str) -> Iterator[None]:
+        """Commands within are reads, whoever runs them, and see the host as it is from here on."""
+        self._declared = phase
+        try:
+            yield
+        finally:
+            self._declared = None
+
+    def read_ahead(self, commands: Iterable[StringCommand], **arguments: Any) -> None:  # noqa: ANN401
+        """Read together what is going to be read one by one with the same arguments, within `reading()`."""
+        if self._reads is None or self._declared is None:
+            return
+        self._reads.enter(self._declared)
+        several = [self._command_line(command, arguments) for command in commands]
+        self._reads.ahead(line for line in several if line is not None)
+
+    @override
+    def run_shell_command(
+        self,
+        command: StringCommand,
+        print_output: bool = False,
+        print_input: bool = False,
+        **arguments: Any,
+    ) -> tuple[bool, CommandOutput]:
+        if self._declared is None and not reads_a_fact():
+            self.forget()
+            return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+        answer = self._from_batch(command, arguments)
+        if answer is None:
+            return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+        if print_input:
+            echo(f"{self.host.print_prefix}>>> {self._command_line(command, arguments)}", err=True)
+        output = CommandOutput(
+            [
+                *(OutputLine("stdout", line) for line in lines(answer.out)),
+                *(OutputLine("stderr", line) for line in lines(answer.err)),
+            ]
+        )
+        if print_output:
+            for line in output:
+                shown = line.line if line.buffer_name == "stdout" else format_text(line.line, "red")
+                echo(f"{self.host.print_prefix}{shown}", err=True)
+        return answer.status in (arguments.get("_success_exit_codes") or [0]), output
+
+    def _run_alone(self, command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:  # noqa: ANN401
+        return super().run_shell_command(command, **arguments)
+
+    @override
+    def put_file(self, *args: Any, **arguments: Any) -> bool:
+        self.forget()
+        return bool(super().put_file(*args, **arguments))
+
+    @override
+    def rsync(self, *args: Any, **arguments: Any) -> bool:
+        self.forget()
+        return bool(super().rsync(*args, **arguments))
+
+    def _from_batch(self, command: StringCommand, arguments: dict[str, Any]) -> Answer | None:
+        executing = self.state.current_stage == StateStage.Execute
+        # A function on the controller that reads may be waiting for what it did elsewhere.
+        if self._reads is None or (executing and self._declared is None and not self.host.in_op):
+            return None
+        line = self._command_line(command, arguments)
+        if line is None:
+            return None
+        was_off = self._reads.off
+        self._reads.enter(self._declared or ("execute" if executing else "prepare"))
+        answer = self._reads.answer(line, self._declared or self.host.current_op_hash)
+        if self._reads.off != was_off:
+            say = self.host.log if self.state.print_fact_info else logger.debug
+            say(f"reads are not batched on this host: {self._reads.off}")
+        return answer
+
+    def _command_line(self, command: StringCommand, arguments: dict[str, Any]) -> str | None:
+        """The command as pyinfra would run it, or None for one that must be run alone."""
+        rest = dict(arguments)
+        control = extract_control_arguments(rest)  # type: ignore[arg-type]
+        limited = control.get("_timeout") and self._declared is None
+        if control.get("_get_pty") or control.get("_stdin") or limited or rest.get("_env"):
+            return None
+        if rest.get("_shell_executable", "sh") is None or self.host.connector_data.get("prompted_sudo_password"):
+            return None
+        if rest.get("_sudo_password") or rest.get("_su_password"):
+            return None
+        whole = make_unix_command_for_host(self.state, self.host, command, **rest)
+        raw: str = whole.get_raw_value()
+        return raw if raw == str(whole) and "\0" not in raw else None
+
+    def _run_batch(self, commands: Sequence[str]) -> list[Answer]:
+        transport = self.client.get_transport() if self.client else None
+        logger.debug("Reading %d commands at once on %s", len(commands), self.host.name)
+        try:
+            if transport is None:
+                raise SSHException(LOST_READ)
+            return run_batch(transport, commands)
+        except (EOFError, OSError) as error:
+            raise SSHException(LOST_READ) from error
+
+
+def _key(connector: BatchedConnector) -> Key:
+    """What changes the reads of a run: its deploy files and options, the versions, the host's groups and policies."""
+    context = click.get_current_context(silent=True)
+    data = connector.host.data
+    effective = data.get("policies")
+    run = {
+        "deploy": list(context.params.get("operations") or ()) if context else [],
+        "only": data.get("only"),
+        "groups": sorted(connector.host.groups),
+        "versions": [version("photon-fleet"), version("pyinfra")],
+    }
+    return Key.of(run, effective.to_json() if hasattr(effective, "to_json") else None)
+
+
+def _learned(reads: Reads) -> dict[str, list[str]]:
+    phases = reads.learned()
+    facts = max(phases.get("prepare", []), phases.get("execute", []), key=len)
+    return {name: order for name, order in (("facts", facts), ("proof", phases.get("proof", []))) if order}
