@@ -34,7 +34,7 @@ mkfifo -m 600 "$d/o" "$d/e" "$d/r" "$d/s" 2>/dev/null && break
 rm -rf "$d"
 d=
 done
-[ -n "$d" ] || {{ echo "no place for named pipes in /run, /dev/shm, /tmp or /var/tmp" >&2; exit {no_place}; }}
+[ -n "$d" ] || {{ echo "no named pipe can be made in /run, /dev/shm, /tmp or /var/tmp" >&2; exit {no_place}; }}
 trap 'exit 143' HUP INT TERM PIPE
 a={first} b={second}
 printf '%s%s\\n' $a $b

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import click
@@ -14,12 +14,14 @@ from pyinfra import logger
 from pyinfra.api import StringCommand
 from pyinfra.api.output import echo, format_text
 from pyinfra.api.state import State, StateStage
-from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.base import DataMeta
+from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import CommandOutput, OutputLine, extract_control_arguments, make_unix_command_for_host
 from typing_extensions import override
 
 from inventories._asker import reads_a_fact, watch
-from inventories._exec import lines, run_batch
+from inventories._batch import MAX_SCRIPT
+from inventories._exec import QUIET_SECONDS, lines, run_batch
 from inventories._profiles import Key, Recorder
 from inventories._reads import Reads
 
@@ -30,10 +32,27 @@ if TYPE_CHECKING:
 
 _RECORDERS: WeakKeyDictionary[State, Recorder] = WeakKeyDictionary()
 LOST_READ = "the connection was lost while the host was read; nothing was changed by that"
+READ_SECONDS = 360
+"""The end of a read that is run alone. tdnf's own limit is 300 s, for a repository that does not answer."""
+
+
+class BatchedData(ConnectorData):
+    """Host data that this connector knows."""
+
+    ssh_batched_reads: bool
+    ssh_read_seconds: int
 
 
 class BatchedConnector(SSHConnector):
     """pyinfra's SSH connector, with reads in batches."""
+
+    data: BatchedData
+    data_cls: ClassVar[type[Any]] = BatchedData  # type: ignore[misc]
+    data_meta: ClassVar[dict[str, DataMeta]] = {  # type: ignore[misc]
+        **connector_data_meta,
+        "ssh_batched_reads": DataMeta("Whether facts and proofs are read together", default=True),
+        "ssh_read_seconds": DataMeta("Seconds after which a read that does not end has failed", READ_SECONDS),
+    }
 
     _reads: Reads | None = None
     _key: Key | None = None
@@ -44,6 +63,8 @@ class BatchedConnector(SSHConnector):
         super().connect()
         if self._reads is not None:
             self._reads.reconnected()
+            return
+        if not self.data["ssh_batched_reads"]:
             return
         watch(self.state)
         self._key = _key(self)
@@ -98,6 +119,7 @@ class BatchedConnector(SSHConnector):
             return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
         answer = self._from_batch(command, arguments)
         if answer is None:
+            arguments["_timeout"] = arguments.get("_timeout") or self.data["ssh_read_seconds"]
             return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
         if print_input:
             echo(f"{self.host.print_prefix}>>> {self._command_line(command, arguments)}", err=True)
@@ -155,7 +177,7 @@ class BatchedConnector(SSHConnector):
             return None
         whole = make_unix_command_for_host(self.state, self.host, command, **rest)
         raw: str = whole.get_raw_value()
-        return raw if raw == str(whole) and "\0" not in raw else None
+        return raw if raw == str(whole) and "\0" not in raw and len(raw) < MAX_SCRIPT // 8 else None
 
     def _run_batch(self, commands: Sequence[str]) -> list[Answer]:
         transport = self.client.get_transport() if self.client else None
@@ -163,7 +185,7 @@ class BatchedConnector(SSHConnector):
         try:
             if transport is None:
                 raise SSHException(LOST_READ)
-            return run_batch(transport, commands)
+            return run_batch(transport, commands, min(QUIET_SECONDS, self.data["ssh_read_seconds"]))
         except (EOFError, OSError) as error:
             raise SSHException(LOST_READ) from error
 

@@ -68,6 +68,7 @@ def run_batch(transport: Transport, commands: Sequence[str], quiet_seconds: floa
 
     Raises:
         BatchError: the host cannot run a batch; the message says why.
+        EOFError: the connection was closed.
         SSHException: the connection does not carry it, or the login shell prints something before each command.
     """
     batch = Batch(commands)
@@ -78,8 +79,12 @@ def run_batch(transport: Transport, commands: Sequence[str], quiet_seconds: floa
         channel.exec_command(batch.script())
         channel.shutdown_write()
         _pump(channel, frames)
-        if not frames.out_complete and frames.before is None:
-            _explain(channel, frames)
+        if not (frames.out_complete and frames.err_complete) and not transport.is_active():
+            message = "the connection was closed"
+            raise EOFError(message)
+        if frames.before is None:
+            said = " ".join(text(frames.said).split())[:300]
+            raise BatchError(said or "the login shell does not run the batch")
         if frames.before:
             message = (
                 "the login shell prints text before each command, and what a command answers cannot be told from it: "
@@ -113,17 +118,3 @@ def _read(receive: Callable[[int], bytes], feed: Callable[[bytes], None], comple
             return
         size += len(data)
         feed(data)
-
-
-def _explain(channel: Channel, frames: Frames) -> None:
-    """Why a batch did not begin.
-
-    Raises:
-        BatchError: always, unless the connection is gone.
-        SSHException: it is.
-    """
-    if not channel.get_transport().is_active():
-        message = "the connection was closed"
-        raise SSHException(message)
-    said = " ".join(text(frames.said).split())[:300]
-    raise BatchError(said or "the login shell does not run the batch")

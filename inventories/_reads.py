@@ -51,7 +51,6 @@ class Reads:
         self._alone: set[str] = set()
         self._window: int | None = None
         self._at = 0
-        self._framed = False
         self.asked: dict[str, list[str]] = {}
         self.off: str | None = None
         """Why this host's reads are not batched."""
@@ -70,7 +69,7 @@ class Reads:
 
     def reconnected(self) -> None:
         """The connection is new: nothing that was read or noticed over the old one holds."""
-        self._framed, self.off = False, None
+        self.off = None
         self.forget(everything_next=True)
 
     def answer(self, command: str, asker: object) -> Answer | None:
@@ -81,6 +80,7 @@ class Reads:
             asker: who asks (an operation); asking again gets a fresh answer.
         """
         self._learn(command)
+        self._at = _position(self._known.get(self._phase, ()), command, self._at)
         if self.off is not None or command in self._alone:
             return None
         if self._memory and self._clock() - self._since > MEMORY_SECONDS:
@@ -89,11 +89,7 @@ class Reads:
         self._served.add((asker, command))
         if command in self._memory and not again:
             return self._memory[command]
-        batch = [command] if again else self._with_followers(command)
-        # The first batch of a connection also shows whether its commands run cleanly.
-        if len(batch) == 1 and self._framed:
-            return None
-        return self._read(batch).get(command)
+        return self._read([command] if again else self._with_followers(command)).get(command)
 
     def ahead(self, commands: Iterable[str]) -> None:
         """Read what is going to be asked, in one batch with what was read in this phase the last time."""
@@ -112,12 +108,7 @@ class Reads:
 
     def _with_followers(self, command: str) -> list[str]:
         known = self._known.get(self._phase, ())
-        if self._window is None:
-            followers = known
-        else:
-            self._at = _position(known, command, self._at)
-            followers = known[self._at : self._at + self._window - 1]
-            self._at += 1 if followers else 0
+        followers = known if self._window is None else known[self._at : self._at + self._window - 1]
         return [command, *dict.fromkeys(other for other in followers if other != command and self._may_join(other))]
 
     def _read(self, commands: Sequence[str]) -> dict[str, Answer]:
@@ -134,7 +125,6 @@ class Reads:
             except BatchError as error:
                 self.off = str(error)
                 break
-            self._framed = True
             for command, answer in zip(part, answers, strict=False):
                 self._keep(command, answer, found)
             if len(answers) < len(part):

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from paramiko import AuthenticationException, BadHostKeyException, PKey, SSHException, Transport
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
-from pyinfra.connectors.ssh import connector_data_meta
 from typing_extensions import override
 
 from inventories._batched import BatchedConnector
@@ -67,7 +66,7 @@ class PhotonConnector(BatchedConnector):
     """Strict SSH to a host of the inventory; see the module's docstring."""
 
     data_meta: ClassVar[dict[str, DataMeta]] = {  # type: ignore[misc]
-        **connector_data_meta,
+        **BatchedConnector.data_meta,
         "ssh_known_hosts_file": DataMeta("The fleet's known_hosts file", str(KNOWN_HOSTS)),
         "ssh_strict_host_key_checking": DataMeta("Always yes", "yes"),
     }
@@ -147,10 +146,9 @@ class PhotonConnector(BatchedConnector):
         bounded = arguments.get("_timeout") or COMMAND_SECONDS
         try:
             succeeded, output = super()._run_alone(command, **{**arguments, "_timeout": bounded})
-        except EOFError as error:
+        except (EOFError, SSHException) as error:
             # pyinfra takes an EOFError for a bug and ends the run of every host.
-            message = "the connection was closed"
-            raise SSHException(message) from error
+            raise SSHException(str(error) if self._is_open() else LOST) from error
         except TimeoutError as error:
             message = f"the command did not end within {bounded} s" if self._is_open() else LOST
             raise SSHException(message) from error

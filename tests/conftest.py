@@ -6,6 +6,8 @@ The tests have a lab of their own (another name and network): hosts that a perso
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.lab import client
 
 _HOSTS = Path(__file__).parent / "hosts"
+_cache = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--inventory") is None:
         os.environ["LAB_NAME"] = os.environ.get("TEST_LAB_NAME", "photon-test")
         os.environ["LAB_NET"] = os.environ.get("TEST_LAB_NET", "10.84.0")
+        # What runs of the tests have read is no hint for the user's own runs, nor the other way round.
+        config.stash[_cache] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="photon-fleet-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _cache in config.stash:
+        shutil.rmtree(config.stash[_cache], ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

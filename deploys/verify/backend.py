@@ -75,10 +75,9 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         waiting = list(reads)
         self._collecting = True
         try:
-            while waiting:
-                needs = [(read, self._first_need(read)) for read in waiting]
-                self._read_together(dict.fromkeys(line for _, line in needs if line is not None))
-                waiting = [read for read, line in needs if line is not None]
+            while needs := [(read, line) for read in waiting if (line := self._first_need(read)) is not None]:
+                self._read_together(dict.fromkeys(line for _, line in needs))
+                waiting = [read for read, _ in needs]
         finally:
             self._collecting = False
 

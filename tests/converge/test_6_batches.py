@@ -1,0 +1,305 @@
+"""Reads in batches: the same answers as one by one, in two round trips, and a clear end when a host misbehaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyinfra.api import StringCommand
+
+from deploys.verify.session import Session, connect, loaded
+from inventories._exec import run_batch
+from inventories._profiles import directory
+from tests.converge.conftest import HOSTS, INVENTORY, ROOT, Done, converge, dry, program, prove, run
+from tests.inventories.test_batch import command
+
+pytestmark = pytest.mark.lab
+
+ALONE = ("--data", "ssh_batched_reads=false")
+PLAIN_FILES = """
+from operations import file
+for number in range({count}):
+    file.text(name=f"File {{number}}", path=f"/etc/photon-fleet-test/{{number}}", content=str(number))
+"""
+
+
+def execs(done: Done) -> dict[str, list[int]]:
+    """Host -> the commands of each exec, in order, from pyinfra's and our own debug lines."""
+    found: dict[str, list[int]] = {}
+    for line in done.err.splitlines():
+        if several := re.search(r"Reading (\d+) commands at once on (\S+)", line):
+            found.setdefault(several[2], []).append(int(several[1]))
+        elif single := re.search(r"Running command on (\S+): ", line):
+            found.setdefault(single[1], []).append(1)
+    return found
+
+
+def deploy(path: Path, text: str, *arguments: str, limit: str = "db-1") -> Done:
+    path.write_text(text)
+    return run(program("pyinfra"), INVENTORY, path, "-y", "--limit", limit, *arguments)
+
+
+@pytest.fixture
+def session(converged):
+    with loaded(INVENTORY, HOSTS) as opened:
+        connect(opened)
+        assert opened.unreachable == {}
+        yield opened
+
+
+def test_a_converged_host_costs_two_execs(converged) -> None:
+    converge()
+    done = converge("--debug")
+    assert {host: len(found) for host, found in execs(done).items()} == dict.fromkeys(HOSTS, 2)
+    assert min(sum(found) for found in execs(done).values()) > 40
+
+
+def test_the_number_of_execs_does_not_grow_with_the_number_of_operations(converged, tmp_path) -> None:
+    counts = {}
+    for count in (2, 60):
+        text = PLAIN_FILES.format(count=count)
+        for _ in range(2):
+            assert deploy(tmp_path / "files.py", text).status == 0
+        counts[count] = execs(deploy(tmp_path / "files.py", text, "--debug"))["db-1"]
+    assert counts == {2: [2], 60: [60]}
+
+
+def test_a_proof_without_a_profile_needs_few_execs(converged, tmp_path) -> None:
+    done = converge("--debug", "--limit", "edge-1", XDG_CACHE_HOME=str(tmp_path))
+    assert done.line("edge-1: ok; 0 changes; 67 of 67")
+    (again,) = execs(converge("--debug", "--limit", "edge-1", XDG_CACHE_HOME=str(tmp_path))).values()
+    proof_at_once = again[1]
+    (first,) = execs(done).values()
+    rounds = first[-6:]
+    assert rounds[0] > proof_at_once // 2
+    assert len(first) < 30
+
+
+def known_commands() -> list[str]:
+    texts = (json.loads(path.read_text())["commands"] for path in directory().glob("*.json"))
+    return list(dict.fromkeys(command for commands in texts for command in commands))
+
+
+def alone(transport, line: str) -> tuple[int, bytes, bytes]:
+    channel = transport.open_session()
+    channel.exec_command(line)
+    channel.shutdown_write()
+    out, err = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
+    return channel.recv_exit_status(), out, err
+
+
+def different(session: Session, name: str, commands: list[str]) -> list[str]:
+    """Commands whose answer in a batch is not, byte for byte, the one that they give alone."""
+    transport = session.state.inventory.get_host(name).connector.client.get_transport()
+    for _ in range(4):
+        # What changes by itself (the log of a health check) is asked again.
+        answers = run_batch(transport, commands)
+        found = {line: (each.status, each.out, each.err) for line, each in zip(commands, answers, strict=True)}
+        commands = [line for line in commands if alone(transport, line) != found[line]]
+    return commands
+
+
+@pytest.mark.parametrize("state", ["fresh", "half", "converged"])
+def test_every_read_of_the_policies_answers_the_same_bytes(converged, lab, session, state: str) -> None:
+    commands = known_commands()
+    assert len(commands) > 60
+    if state != "converged":
+        lab.reset("web-1")
+    if state == "half":
+        assert converge("--limit", "web-1", "--data", "only=packages,ssh").status == 0
+    with loaded(INVENTORY, ["web-1"]) as fresh:
+        connect(fresh)
+        assert different(fresh, "web-1", commands) == []
+    assert converge("--limit", "web-1").status == 0
+
+
+def settled(text: str) -> object:
+    """A `--json` result without what no two runs have in common."""
+    return json.loads(re.sub(r'"(duration|started|ended)[^"]*": [^,}]+', '"time": 0', text))
+
+
+def prepared(lab, state: str) -> None:
+    lab.reset("web-1")
+    if state == "half":
+        assert converge("--limit", "web-1", "--data", "only=packages,ssh").status == 0
+    if state == "converged":
+        assert converge("--limit", "web-1").status == 0
+
+
+@pytest.mark.parametrize("state", ["fresh", "half", "converged"])
+def test_plans_and_results_are_the_same(converged, lab, state: str) -> None:
+    plans, results = [], []
+    for how in ((), ALONE):
+        prepared(lab, state)
+        plan = dry("--json", "--limit", "web-1", *how)
+        assert plan.status == 0
+        plans.append(settled(plan.out))
+        result = converge("--json", "--limit", "web-1", *how)
+        assert result.status == 0, result.all
+        results.append((settled(result.out), result.line("web-1: ")))
+    assert plans[0] == plans[1]
+    assert results[0] == results[1]
+
+
+def test_odd_output_is_the_same_for_pyinfra(session) -> None:
+    batched = session.state.inventory.get_host("db-1").connector
+    with loaded(INVENTORY, ["db-1"]) as other:
+        other.hosts[0].data.ssh_batched_reads = False
+        other.hosts[0].init(other.state)
+        connect(other)
+        plain = other.hosts[0].connector
+        assert plain._reads is None
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.lists(command(), min_size=1, max_size=4, unique=True))
+        def same(lines: list[str]) -> None:
+            asked = [StringCommand(line.removeprefix("sh -c ")) for line in lines]
+            asked = [StringCommand("sh -c", *each.bits) for each in asked]
+            found = []
+            for connector in (batched, plain):
+                with connector.reading(f"round {time.monotonic()}"):
+                    connector.read_ahead(asked)
+                    answers = [connector.run_shell_command(each) for each in asked]
+                found.append([(ok, output.stdout_lines, output.stderr_lines) for ok, output in answers])
+            assert found[0] == found[1]
+
+        same()
+
+
+READS = """
+from pyinfra import host
+from pyinfra.facts.server import Command
+for number in range(6):
+    host.get_fact(Command, command=f"echo {number}")
+host.get_fact(Command, command=%r)
+host.get_fact(Command, command="echo behind")
+"""
+
+
+def learned_and_then(tmp_path: Path, command: str, between, *arguments: str, limit: str = "db-1") -> tuple[Done, float]:
+    """Run reads until they are one batch, let something happen, and run them again."""
+    for _ in range(2):
+        done = deploy(tmp_path / "reads.py", READS % command, limit=limit)
+        assert done.status == 0, done.all
+    between()
+    began = time.monotonic()
+    return deploy(tmp_path / "reads.py", READS % command, *arguments, limit=limit), time.monotonic() - began
+
+
+def test_a_read_that_hangs_ends_its_host_and_no_other(converged, on, tmp_path) -> None:
+    wait = "[ ! -e /run/hang ] || sleep 600"
+    done, seconds = learned_and_then(
+        tmp_path, wait, lambda: on("db-1", "touch /run/hang"), "--data", "ssh_read_seconds=4", limit="*-1"
+    )
+    on("db-1", "rm /run/hang; pkill -x sleep || true")
+    assert done.status == 1
+    assert "the command did not end within 4 s" in done.err
+    assert re.search(r"\[db-1\].*could not load fact: server.Command command=\[ ! -e /run/hang", done.err)
+    assert seconds < 40
+    assert "edge-1" in done.err
+    assert not re.search(r"\[(web|edge)-1\].*could not load", done.err)
+
+
+def test_a_host_that_dies_in_a_batch_is_said_to_be_lost(converged, on, tmp_path) -> None:
+    # The parent of the shell that runs the batch is the sshd of this connection.
+    dies = "[ ! -e /run/die ] || { kill -KILL $(ps -o ppid= -p $PPID); sleep 1; }"
+    done, seconds = learned_and_then(tmp_path, dies, lambda: on("db-1", "touch /run/die"), limit="*-1")
+    on("db-1", "rm /run/die")
+    assert done.status == 1
+    assert "the connection was lost while" in done.err
+    assert seconds < 40
+    assert not re.search(r"\[(web|edge)-1\].*could not load", done.err)
+
+
+def test_a_link_that_drops_in_a_batch_ends_that_host_in_bounded_time(converged, lab, on, tmp_path) -> None:
+    slow = "[ ! -e /run/slow ] || sleep 200"
+    for _ in range(2):
+        assert deploy(tmp_path / "reads.py", READS % slow).status == 0
+    on("db-1", "touch /run/slow")
+    process = subprocess.Popen(
+        [program("pyinfra"), INVENTORY, tmp_path / "reads.py", "-y", "--limit", "db-1"], cwd=ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=dict(os.environ),
+    )  # fmt: skip
+    try:
+        time.sleep(4)
+        lab.cut("db-1")
+        cut = time.monotonic()
+        _, err = process.communicate(timeout=150)
+    finally:
+        lab.cut("db-1", down=False)
+        process.kill()
+        on("db-1", "rm -f /run/slow; pkill -x sleep || true")
+    assert time.monotonic() - cut < 120
+    assert process.returncode == 1
+    assert "the connection was lost while" in err
+
+
+def test_a_full_tmp_that_forbids_programs_is_no_trouble(converged, on) -> None:
+    converge("--limit", "db-1")
+    on("db-1", "mount -t tmpfs -o size=4k,noexec none /tmp; head -c 1M /dev/zero > /tmp/full 2>/dev/null || true")
+    try:
+        done = converge("--debug", "--limit", "db-1")
+        assert done.line("db-1: ok; 0 changes; "), done.err[-2000:]
+        assert len(execs(done)["db-1"]) == 2
+    finally:
+        on("db-1", "umount /tmp")
+
+
+def test_a_host_without_what_a_batch_needs_is_read_one_by_one_and_says_so(converged, on) -> None:
+    on("db-1", "mv /usr/bin/mkfifo /usr/bin/mkfifo.away")
+    try:
+        done = converge("-v", "--limit", "db-1")
+        assert done.line("db-1: ok; 0 changes; "), done.err[-2000:]
+        assert done.err.count("reads are not batched on this host: no named pipe can be made") == 1
+        assert "not batched" not in converge("--limit", "db-1").err
+    finally:
+        on("db-1", "mv /usr/bin/mkfifo.away /usr/bin/mkfifo")
+
+
+def test_a_login_shell_that_prints_is_explained(converged, on) -> None:
+    on("db-1", "cp /root/.bashrc /root/.bashrc.kept; echo 'echo Welcome to db-1' >> /root/.bashrc")
+    try:
+        done = converge("--limit", "*-1")
+        assert done.status == 1
+        assert "the login shell prints text before each command" in done.err
+        assert "Welcome to db-1" in done.err
+        assert done.line("db-1: FAILED")
+        assert done.line("web-1: ok")
+        proof = prove("--limit", "db-1")
+        assert "the login shell prints text before each command" in proof.out
+    finally:
+        on("db-1", "mv /root/.bashrc.kept /root/.bashrc")
+
+
+def test_no_pipe_and_no_process_is_left_on_the_hosts(converged, on) -> None:
+    for host in HOSTS:
+        assert (
+            on(host, "ls -d /run/.photon-fleet.* /tmp/.photon-fleet.* /dev/shm/.photon-fleet.* 2>/dev/null || true")
+            == ""
+        )
+
+
+def test_a_masked_value_is_in_no_profile(converged, tmp_path) -> None:
+    text = """
+from pyinfra import host
+from pyinfra.api import FactBase, HiddenValue, QuoteString, StringCommand
+class Masked(FactBase):
+    def command(self):
+        return StringCommand("echo", QuoteString(HiddenValue("planted-0815")), "| wc -c")
+for _ in range(3):
+    assert host.get_fact(Masked) == "13"
+from pyinfra.facts.server import Command
+host.get_fact(Command, command="echo open")
+host.get_fact(Command, command='echo "$TOKEN"', _env={"TOKEN": "planted-4711"})
+"""
+    assert deploy(tmp_path / "masked.py", text).status == 0
+    kept = "".join(path.read_text() for path in directory().iterdir())
+    assert "echo open" in kept
+    assert "planted" not in kept
