@@ -1,8 +1,8 @@
 """Text files, written whole: content, mode and owner change at once or not at all.
 
-One round trip per changed file: the content travels on standard input (never in argv), is written next to its target
-with the target's mode from the first byte, and is renamed into place. pyinfra's `files.put` sends the content before
-the mode, which on Photon (umask 027 over SSH) leaves a moment in which others cannot read it, or can.
+One command for one file or several: the contents travel on standard input (never in argv), are written next to their
+targets with the target's mode from the first byte, and are renamed into place. pyinfra's `files.put` sends the content
+before the mode, which on Photon (umask 027 over SSH) leaves a moment in which others cannot read it, or can.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
@@ -106,6 +108,48 @@ def write(
     return StringCommand(f"{script} && {{ {after}; }}" if after else script, _stdin=content)
 
 
+@dataclass(frozen=True)
+class Text:
+    """A text file as it is to be."""
+
+    path: str
+    content: str
+    mode: str = "644"
+    user: str = "root"
+    group: str = "root"
+
+
+def write_all(files: Sequence[Text], *, after: str = "") -> StringCommand:
+    """The command that puts several files in place in one transfer: when one cannot be written, none is replaced.
+
+    Args:
+        files: each with an absolute path; directories are made when missing.
+        after: a shell command that makes them hold.
+    """
+    names, steps, moves = [], [], []
+    for number, each in enumerate(files):
+        require_path(each.path)
+        require_writable(each.content, each.mode, each.user, each.group)
+        directory, _, name = each.path.rpartition("/")
+        quoted, size = shlex.quote(directory or "/"), len(_whole_lines(each.content).encode())
+        new = f'"$new{number}"'
+        names.append(new)
+        steps += [
+            f"mkdir -p {quoted}",
+            f"new{number}=$(umask 077; mktemp {quoted}/.{shlex.quote(name)}.XXXXXX)",
+            f"head -c {size} > {new}",
+            f'[ "$(wc -c < {new})" -eq {size} ]',
+            f"chmod {shlex.quote(each.mode)} {new}",
+            f"chown {shlex.quote(f'{each.user}:{each.group}')} {new}",
+        ]
+        moves.append(f"mv -fT {new} {shlex.quote(each.path)}")
+    unset = " ".join(f"new{number}=" for number in range(len(files)))
+    body = f"{{ {' && '.join([*steps, *moves])}; }} || {{ rm -f {' '.join(names)}; exit 1; }}"
+    script = f"umask 022 && {unset} && {{ {body}; }}"
+    contents = "".join(_whole_lines(each.content) for each in files)
+    return StringCommand(f"{script} && {{ {after}; }}" if after else script, _stdin=contents)
+
+
 @operation()
 def text(
     path: str,
@@ -139,6 +183,40 @@ def text(
         host.noop(f"{path} is as wanted")
         return
     yield write(path, content, mode=mode, user=user, group=group, check=check, after=after)
+
+
+@operation()
+def texts(
+    files: Mapping[str, str], mode: str = "644", user: str = "root", group: str = "root", after: str = ""
+) -> Commands:
+    """
+    Make sure that several text files have exactly these contents; those that differ go over in one transfer.
+
+    + files: absolute path -> the whole text; directories are made (0755) when missing
+    + mode: octal, of all of them
+    + user: owner
+    + group: group
+    + after: shell command that makes new contents hold, run once
+
+    **Example:**
+
+    .. code:: python
+
+        file.texts(name="Write the sites", files={"/etc/web/a.conf": a, "/etc/web/b.conf": b}, after="web -t")
+    """
+    wanted = [Text(path, content, mode, user, group) for path, content in files.items()]
+    for each in wanted:
+        require_path(each.path)
+        require_writable(each.content, mode, user, group)
+    differing = [
+        each
+        for each in wanted
+        if not is_as_wanted(read(TextFile, path=each.path), each.content, mode=mode, user=user, group=group)
+    ]
+    if not differing:
+        host.noop(f"{len(wanted)} files are as wanted")
+        return
+    yield write_all(differing, after=after)
 
 
 @operation()

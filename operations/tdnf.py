@@ -7,6 +7,7 @@ alone; a second run does nothing. tdnf's exit status is never the proof that som
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.context import host
@@ -16,9 +17,9 @@ from facts.file import TextFile
 from facts.tdnf import TdnfHolds, TdnfPackages, TdnfRepositoryFiles, TdnfSignatures, TdnfVersion
 from operations import _repofile, _tdnf
 from operations._contain import Commands, operation, read
-from operations.file import is_as_wanted, write
+from operations.file import Text, is_as_wanted, write, write_all
 
-__all__ = ["packages", "repository", "require_signatures"]
+__all__ = ["packages", "repositories", "repository", "require_signatures"]
 
 MACROS = "/etc/rpm/macros.photon-fleet"
 LEVEL = "%_pkgverify_level all\n"
@@ -139,12 +140,58 @@ def repository(
         skip_if_unavailable=skip_if_unavailable,
         extra=options or {},
     )
+    yield from _defined({repository_id: values})
+
+
+def _defined(wanted: Mapping[str, Mapping[str, str]]) -> Commands:
     files = read(TdnfRepositoryFiles)
-    _repofile.require_own_file(repository_id, files)
-    if _repofile.is_as_wanted(repository_id, values, files):
-        host.noop(f"repository {repository_id} is as wanted")
-        return
-    yield write(path, _repofile.render(repository_id, values), mode="644")
+    for repository_id in wanted:
+        _repofile.require_own_file(repository_id, files)
+    differing = [each for each, values in wanted.items() if not _repofile.is_as_wanted(each, values, files)]
+    texts = {_repofile.path_of(each): _repofile.render(each, wanted[each]) for each in differing}
+    if not differing:
+        host.noop(f"repository {', '.join(wanted)} is as wanted" if wanted else "there is no repository to define")
+    elif len(texts) == 1:
+        ((path, text),) = texts.items()
+        yield write(path, text, mode="644")
+    else:
+        yield write_all([Text(path, text) for path, text in texts.items()])
+
+
+@operation()
+def repositories(wanted: Mapping[str, Mapping[str, Any]]) -> Commands:
+    """Define several repositories, each in a file of its own; the files that differ go over in one transfer.
+
+    + wanted: id to `baseurl`, `gpgkey` and, where they are not the default, `title`, `enabled`, `skip_if_unavailable`
+      and `options`, as in `repository`. Signatures are always checked
+
+    **Example:**
+
+    .. code:: python
+
+        tdnf.repositories(
+            name="Use our mirror",
+            wanted={"photon": {"baseurl": ["https://mirror.example.com/photon"], "gpgkey": ["/etc/pki/rpm-gpg/KEY"]}},
+        )
+    """
+    defaults = {"enabled": True, "skip_if_unavailable": False}
+    for repository_id, given in wanted.items():
+        if unknown := set(given) - {"baseurl", "gpgkey", "title", "options", *defaults}:
+            message = f"repository {repository_id!r}: {', '.join(sorted(unknown))} cannot be set here"
+            raise _tdnf.refuse(message)
+    yield from _defined(
+        {
+            repository_id: _repofile.options_of(
+                title=given.get("title") or repository_id,
+                baseurl=given.get("baseurl", ()),
+                gpgkey=given.get("gpgkey", ()),
+                gpgcheck=True,
+                extra=given.get("options", {}),
+                **{key: given.get(key, default) for key, default in defaults.items()},
+            )
+            for repository_id, given in wanted.items()
+        }
+    )
 
 
 def _without_repository(repository_id: str, path: str) -> Commands:

@@ -159,17 +159,20 @@ class Packages(Policy):
             )
         tdnf.require_signatures(name="Refuse unsigned packages")
         keys = {key.name: key for key in self.keys}
-        for repository in host.loop(self.repositories):
-            tdnf.repository(
-                name=f"Repository {repository.id}",
-                repository_id=repository.id,
-                title=repository.title,
-                baseurl=[repository.url],
-                gpgkey=[f"file://{keys[repository.key].path}"],
-                enabled=repository.enabled,
-                skip_if_unavailable=repository.optional,
-                options={"priority": repository.priority},
-            )
+        tdnf.repositories(
+            name="Define the repositories",
+            wanted={
+                repository.id: {
+                    "title": repository.title,
+                    "baseurl": [repository.url],
+                    "gpgkey": [f"file://{keys[repository.key].path}"],
+                    "enabled": repository.enabled,
+                    "skip_if_unavailable": repository.optional,
+                    "options": {"priority": repository.priority},
+                }
+                for repository in self.repositories
+            },
+        )
         tdnf.packages(
             name="Install and remove packages", present=list(self.present), absent=list(self.absent),
             exact=dict(self.exact), held=list(self.held),

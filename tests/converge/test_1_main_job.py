@@ -140,7 +140,7 @@ def test_dry_shows_changes_and_touches_nothing(converged, lab, on) -> None:
     assert shown.status == 0
     assert "Configure sshd" in shown.err
     assert {operation["name"] for operation in plan if operation["hosts_with_change"]} >= {
-        "Configure sshd", "Load the IPv4 rules", "Install and remove packages", "Repository photon",
+        "Configure sshd", "Load the IPv4 rules", "Install and remove packages", "Define the repositories",
     }  # fmt: skip
     assert on("edge-1", FINGERPRINT) == before
     assert converge("--limit", "edge-1").status == 0
