@@ -24,6 +24,7 @@ NO_PLACE = 75
 # The two streams of a command are pipes of its own (`o`, `e`), each followed in its reader by a pipe with the mark
 # (`r` with the status, `s`). A writer waits for its reader and a reader for the last of its writers: that is the order.
 # When a reader ends early the connection is gone: the whole process group ends, as nobody would open the pipes again.
+# A pipe is opened until that succeeds: in busybox's shell the end of another child interrupts it.
 # The shell's own words (such as "Killed") are not a command's: it is silent from then on.
 _SCRIPT = """\
 d=
@@ -42,7 +43,10 @@ printf '%s%s\\n' $a $b >&2
 {{ (cd "$d" && exec cat{out}) || kill 0; }} &
 {{ (cd "$d" && exec cat{err}) >&2 || kill 0; }} &
 exec >/dev/null 2>&1
-f() {{ printf '%s%s %s\\n' $a $b $1 >"$d/r"; printf '%s%s\\n' $a $b >"$d/s"; }}
+f() {{
+until printf '%s%s %s\\n' $a $b $1 >"$d/r"; do [ -p "$d/r" ] || exit; done
+until printf '%s%s\\n' $a $b >"$d/s"; do [ -p "$d/s" ] || exit; done
+}}
 {steps}wait
 """
 
@@ -120,6 +124,11 @@ class Frames:
 
     def err(self, data: bytes) -> None:
         self._err.feed(data)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the first answer is there."""
+        return len(self._out.pieces) > 1
 
     @property
     def out_complete(self) -> bool:

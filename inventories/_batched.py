@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from inventories._asker import reads_a_fact, watch
 from inventories._batch import MAX_SCRIPT
-from inventories._exec import QUIET_SECONDS, lines, run_batch
+from inventories._exec import lines, run_batch
 from inventories._profiles import Key, Recorder
 from inventories._reads import Reads
 
@@ -57,6 +57,7 @@ class BatchedConnector(SSHConnector):
     _reads: Reads | None = None
     _key: Key | None = None
     _declared: str | None = None
+    _first_seconds: float = READ_SECONDS
 
     @override
     def connect(self) -> None:
@@ -90,19 +91,28 @@ class BatchedConnector(SSHConnector):
             self._reads.forget()
 
     @contextmanager
-    def reading(self, phase: str) -> Iterator[None]:
-        """Commands within are reads, whoever runs them, and see the host as it is from here on."""
+    def reading(self, phase: str, *, whole: bool = True) -> Iterator[None]:
+        """Commands within are reads, whoever runs them, and see the host as it is from here on.
+
+        With `whole` the first of them brings the answers of all that were read in this phase the last time.
+        """
         self._declared = phase
+        if self._reads is not None:
+            self._reads.enter(phase, whole=whole)
         try:
             yield
         finally:
             self._declared = None
 
     def read_ahead(self, commands: Iterable[StringCommand], **arguments: Any) -> None:  # noqa: ANN401
-        """Read together what is going to be read one by one with the same arguments, within `reading()`."""
+        """Read together what is going to be read one by one with the same arguments, within `reading()`.
+
+        Raises:
+            SSHException: the first of them did not end in time, or the connection was lost.
+        """
         if self._reads is None or self._declared is None:
             return
-        self._reads.enter(self._declared)
+        self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
         several = [self._command_line(command, arguments) for command in commands]
         self._reads.ahead(line for line in several if line is not None)
 
@@ -157,7 +167,10 @@ class BatchedConnector(SSHConnector):
         if line is None:
             return None
         was_off = self._reads.off
-        self._reads.enter(self._declared or ("execute" if executing else "prepare"))
+        phase = self._declared or ("execute" if executing else "prepare")
+        if phase != self._reads.phase:
+            self._reads.enter(phase)
+        self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
         answer = self._reads.answer(line, self._declared or self.host.current_op_hash)
         if self._reads.off != was_off:
             say = self.host.log if self.state.print_fact_info else logger.debug
@@ -185,7 +198,10 @@ class BatchedConnector(SSHConnector):
         try:
             if transport is None:
                 raise SSHException(LOST_READ)
-            return run_batch(transport, commands, min(QUIET_SECONDS, self.data["ssh_read_seconds"]))
+            return run_batch(transport, commands, self._first_seconds)
+        except TimeoutError as error:
+            message = f"the command did not end within {self._first_seconds} s"
+            raise SSHException(message) from error
         except (EOFError, OSError) as error:
             raise SSHException(LOST_READ) from error
 

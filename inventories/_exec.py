@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from paramiko import Channel, Transport
 
 QUIET_SECONDS = 60.0
-"""A batch in which nothing arrives for so long is held up by a command, which is then run alone."""
+"""Behind its first answer, a batch in which nothing arrives for so long is held up by a command, which is left out."""
 MAX_BYTES = 64 << 20
 """A batch that answers more is ended; what was being read is then run alone."""
 _CHUNK = 1 << 16
@@ -63,10 +64,16 @@ class Client(SSHClient):
         return channel.makefile_stdin("wb"), _Lines(out, channel), _Lines(err, channel)
 
 
-def run_batch(transport: Transport, commands: Sequence[str], quiet_seconds: float = QUIET_SECONDS) -> list[Answer]:
+def run_batch(transport: Transport, commands: Sequence[str], first_seconds: float = QUIET_SECONDS) -> list[Answer]:
     """Run commands as one batch; fewer answers than commands when one of them holds it up.
 
+    Args:
+        transport: an open connection.
+        commands: what is asked for comes first.
+        first_seconds: how long the first command may take, as it could not be asked another way.
+
     Raises:
+        TimeoutError: the first command did not end in time.
         BatchError: the host cannot run a batch; the message says why.
         EOFError: the connection was closed.
         SSHException: the connection does not carry it, or the login shell prints something before each command.
@@ -75,10 +82,10 @@ def run_batch(transport: Transport, commands: Sequence[str], quiet_seconds: floa
     frames = Frames(batch)
     channel = transport.open_session()
     try:
-        channel.settimeout(quiet_seconds)
+        channel.settimeout(first_seconds)
         channel.exec_command(batch.script())
         channel.shutdown_write()
-        _pump(channel, frames)
+        _pump(channel, frames, min(first_seconds, QUIET_SECONDS))
         if not (frames.out_complete and frames.err_complete) and not transport.is_active():
             message = "the connection was closed"
             raise EOFError(message)
@@ -96,25 +103,32 @@ def run_batch(transport: Transport, commands: Sequence[str], quiet_seconds: floa
         channel.close()
 
 
-def _pump(channel: Channel, frames: Frames) -> None:
-    """Read both streams until the batch is complete, ends, goes quiet or answers too much."""
-    other = gevent.spawn(_read, channel.recv_stderr, frames.err, lambda: frames.err_complete)
+def _pump(channel: Channel, frames: Frames, quiet_seconds: float) -> None:
+    """Read both streams until the batch is complete, ends, goes quiet or answers too much.
+
+    Raises:
+        TimeoutError: nothing was answered.
+    """
+    other = gevent.spawn(_read_errors, channel, frames)
+    size = 0
     try:
-        _read(channel.recv, frames.out, lambda: frames.out_complete)
-        # The marks of both streams are written one behind the other.
-        other.join(timeout=5.0)
+        while not frames.out_complete and size <= MAX_BYTES and (data := channel.recv(_CHUNK)):
+            size += len(data)
+            frames.out(data)
+            if frames.answered:
+                channel.settimeout(quiet_seconds)
+    except TimeoutError:
+        if not frames.answered and channel.get_transport().is_active():
+            raise
     finally:
+        # The marks of both streams are written one behind the other.
+        other.join(timeout=1.0)
         other.kill()
 
 
-def _read(receive: Callable[[int], bytes], feed: Callable[[bytes], None], complete: Callable[[], bool]) -> None:
+def _read_errors(channel: Channel, frames: Frames) -> None:
     size = 0
-    while not complete() and size <= MAX_BYTES:
-        try:
-            data = receive(_CHUNK)
-        except TimeoutError:
-            return
-        if not data:
-            return
-        size += len(data)
-        feed(data)
+    with contextlib.suppress(TimeoutError):
+        while not frames.err_complete and size <= MAX_BYTES and (data := channel.recv_stderr(_CHUNK)):
+            size += len(data)
+            frames.err(data)

@@ -61,11 +61,14 @@ class Reads:
         self._served.clear()
         self._window = None if everything_next else 1
 
-    def enter(self, phase: str) -> None:
+    def enter(self, phase: str, *, whole: bool = True) -> None:
         """From here on reads belong to `phase`; what was read before is not taken for what is true now."""
-        if phase != self._phase:
-            self._phase, self._at = phase, 0
-            self.forget(everything_next=True)
+        self._phase, self._at = phase, 0
+        self.forget(everything_next=whole)
+
+    @property
+    def phase(self) -> str:
+        return self._phase
 
     def reconnected(self) -> None:
         """The connection is new: nothing that was read or noticed over the old one holds."""

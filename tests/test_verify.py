@@ -26,7 +26,7 @@ class Connector:
         self.phase: str | None = None
 
     @contextmanager
-    def reading(self, phase: str):
+    def reading(self, phase: str, **_: bool):
         self.phase = phase
         yield
         self.phase = None

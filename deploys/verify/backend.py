@@ -7,8 +7,8 @@ the connector can do that (`reading` and `read_ahead` of @photon); elsewhere it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from paramiko import SSHException
@@ -59,7 +59,8 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         if line not in self._seen:
             if self._collecting:
                 raise NotReadYet(line)
-            self._read_together([line])
+            with self._reading(whole=False):
+                self._read_together([line])
         found = self._seen[line]
         if isinstance(found, UnreadableError):
             raise found
@@ -75,11 +76,16 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         waiting = list(reads)
         self._collecting = True
         try:
-            while needs := [(read, line) for read in waiting if (line := self._first_need(read)) is not None]:
-                self._read_together(dict.fromkeys(line for _, line in needs))
-                waiting = [read for read, _ in needs]
+            with self._reading():
+                while needs := [(read, line) for read in waiting if (line := self._first_need(read)) is not None]:
+                    self._read_together(list(dict.fromkeys(line for _, line in needs)))
+                    waiting = [read for read, _ in needs]
         finally:
             self._collecting = False
+
+    def _reading(self, **options: bool) -> AbstractContextManager[None]:
+        reading = getattr(self._pyinfra_host.connector, "reading", None)
+        return reading("proof", **options) if reading else nullcontext()
 
     @staticmethod
     def _first_need(read: Callable[[], object]) -> str | None:
@@ -89,16 +95,17 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
             return need.line
         return None
 
-    def _read_together(self, lines: Iterable[str]) -> None:
-        connector = self._pyinfra_host.connector
-        with getattr(connector, "reading", lambda _: nullcontext())("proof"):
-            if hasattr(connector, "read_ahead"):
-                connector.read_ahead([_marked(line) for line in lines], **self._arguments)
-            for line in lines:
-                try:
-                    self._seen[line] = self._run(line)
-                except UnreadableError as error:
-                    self._seen[line] = error
+    def _read_together(self, lines: Sequence[str]) -> None:
+        read_ahead = getattr(self._pyinfra_host.connector, "read_ahead", None)
+        if read_ahead:
+            # What could not be read together says why when it is read by itself.
+            with suppress(TimeoutError, OSError, SSHException):
+                read_ahead([_marked(line) for line in lines], **self._arguments)
+        for line in lines:
+            try:
+                self._seen[line] = self._run(line)
+            except UnreadableError as error:
+                self._seen[line] = error
 
     def last_words(self) -> str:
         """What the last command was, and how it ended."""

@@ -119,6 +119,13 @@ def test_odd_commands_among_others(shell: list[str], odd: str) -> None:
         assert found[1] == alone(shell, commands[1])
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_many_short_batches_all_end(shell: list[str]) -> None:
+    """The readers of a batch end while its shell still opens the last pipe, which interrupts some shells."""
+    running = [start(shell, Batch([shell_command("true")]).script()) for _ in range(150)]
+    assert [process.wait(timeout=60) for process in running] == [0] * len(running)
+
+
 def test_the_mark_is_in_no_process_list() -> None:
     batch = Batch([shell_command("ps axww -o args")])
     frames = Frames(batch)
