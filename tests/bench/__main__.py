@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat-first", type=int, default=1, help="timed first converges, each on new hosts")
     parser.add_argument("--short", action="store_true", help="2 hosts, 20 ms, no-op, ours, stock and floor, once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--charts", type=Path, metavar="DIR", help="write charts there")
+    parser.add_argument(
+        "--charts", type=Path, metavar="DIR", help="write charts there, the table into its benchmarks.md"
+    )
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="show earlier figures, run nothing")
     parser.add_argument("--no-proof", action="store_true", help="do not let tests/hosts look at each one's result")
     parser.add_argument("--keep", action="store_true", help="leave the lab hosts running")

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tests.bench.results import CASES, MEASURES, ORDER, Measure, Results, Row, rows
+from tests.bench.results import CASES, MEASURES, ORDER, Measure, Results, Row, rows, table, words
 
 TITLES = {
     "ours": "Photon Fleet",
-    "stock": "the same on pyinfra's stock SSH",
+    "stock": "on pyinfra's own SSH",
     "ansible": "Ansible",
     "mitogen": "Ansible with Mitogen",
     "floor": "floor",
 }
 _SHOWN = ("wall", "round_trips", "cpu", "memory")
 _BAR, _GAP, _COLUMN, _LABEL = 13, 18, 190, 46
+
+_BEGIN, _END = "<!-- figures: written by python -m tests.bench --charts -->\n", "<!-- end of figures -->\n"
 
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -74,8 +76,17 @@ def draw(case: str, found: Sequence[Row]) -> str:
     )  # fmt: skip
 
 
+def _publish_table(results: Results, page: Path) -> None:
+    """Put the table between the marks of a page, when there is such a page."""
+    text = page.read_text() if page.exists() else ""
+    before, mark, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if mark and end:
+        page.write_text(f"{before}{mark}\n{table(results)}\n{words(results)}{end}{after}")
+
+
 def write(results: Results, directory: Path) -> list[Path]:
-    """Write `bench-CASE.svg` for each case that was measured."""
+    """Write `bench-CASE.svg` for each case that was measured, and the table into benchmarks.md where there is one."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for case in CASES:
@@ -84,4 +95,5 @@ def write(results: Results, directory: Path) -> list[Path]:
             path = directory / f"bench-{case}.svg"
             path.write_text(draw(case, found))
             written.append(path)
+    _publish_table(results, directory / "benchmarks.md")
     return written

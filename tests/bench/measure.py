@@ -88,7 +88,7 @@ def _watch(process: subprocess.Popen[bytes], timeout: float) -> int:
     while not ended.poll(pause * 1000):
         started = time.monotonic()
         if started > deadline:
-            _end_all()
+            os.killpg(process.pid, signal.SIGKILL)
             break
         highest = max(highest, sum(map(_memory, _descendants(os.getpid()))))
         pause = max(_SAMPLE_SECONDS, _SAMPLE_SHARE * (time.monotonic() - started))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.errors import BenchError
 from tests.bench.proxy import Proxy
 from tests.lab import client, images, packages, settings
 
@@ -55,10 +57,24 @@ class Place:
         _several(client.reset, self.names(count))
 
 
-def _several(do: object, names: Sequence[str]) -> list[client.Access]:
-    assert callable(do)
+def _several(do: Callable[[str], client.Access], names: Sequence[str]) -> list[client.Access]:
     with ThreadPoolExecutor(_BOOTS_AT_ONCE) as pool:
         return list(pool.map(do, names))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two benchmarks in one lab would reset each other's hosts."""
+    with (Path(tempfile.gettempdir()) / f"{settings.name()}.bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = (
+                f"another benchmark runs in the lab {settings.name()}: wait for it, or set BENCH_LAB_NAME and "
+                "BENCH_LAB_NET to another lab"
+            )
+            raise BenchError(message) from error
+        yield
 
 
 @contextlib.contextmanager
@@ -68,6 +84,7 @@ def place(count: int, *, keep: bool) -> Iterator[Place]:
     os.environ["LAB_NAME"] = os.environ.get("BENCH_LAB_NAME", "photon-bench")
     os.environ["LAB_NET"] = os.environ.get("BENCH_LAB_NET", "10.86.0")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone())
         if not keep:
             stack.callback(client.down)
         # A short name: ssh's control sockets are below it, and their paths end at 108 bytes.
