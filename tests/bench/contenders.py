@@ -62,7 +62,7 @@ def command(contender: str, place: Place, count: int) -> Command:
     """How a contender converges the first `count` hosts."""
     env = place.environment(count)
     # What a contender keeps on this side is its own, and goes with the run.
-    env["XDG_CACHE_HOME"] = str(memory(contender, place))
+    env |= {f"XDG_{kind}_HOME": str(memory(contender, place) / kind.lower()) for kind in ("CACHE", "STATE", "DATA")}
     match contender:
         case "ours" | "stock":
             env["BENCH_CONNECTOR"] = "photon" if contender == "ours" else "ssh"
@@ -76,7 +76,7 @@ def command(contender: str, place: Place, count: int) -> Command:
 
 def memory(contender: str, place: Place) -> Path:
     """Where a contender may keep what it has learned on this side."""
-    return place.scratch / "cache" / contender
+    return place.scratch / "memory" / contender
 
 
 def _ansible(contender: str, place: Place, count: int, env: dict[str, str]) -> Command:

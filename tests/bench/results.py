@@ -86,6 +86,11 @@ class Results:
             raise BenchError(message) from error
 
 
+def counted(hosts: int) -> str:
+    """`1 host`, `2 hosts`."""
+    return f"{hosts} host{'' if hosts == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Row:
     """One case on so many hosts at one round-trip time: contender -> measure -> median of its repetitions."""
@@ -102,7 +107,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        return f"{self.hosts} host{'' if self.hosts == 1 else 's'}, {self.rtt_ms:g} ms"
+        return f"{counted(self.hosts)}, {self.rtt_ms:g} ms"
 
     def value(self, contender: str, measure: Measure) -> float | None:
         """A figure as it is shown, or None."""
@@ -177,7 +182,8 @@ def words(results: Results) -> str:
     """What the table does not say: versions, and what our proof found of each contender's work."""
     about = results.about
     versions = ", ".join(f"{name} {about[name]}" for name in ("pyinfra", "ansible-core", "mitogen") if name in about)
-    lines = [f"{about.get('date')}, {about.get('cores')} cores for controller and hosts; {versions}"] if about else []
+    machine = f"{about.get('cores')} cores for controller and hosts, load average {about.get('load')} before the run"
+    lines = [f"{about.get('date')}: {machine}; {versions}"] if about else []
     proofs = [f"{name} {one.passed} of {one.passed + len(one.failed)}" for name, one in results.proofs.items()]
     if proofs:
         lines.append(f"checks of tests/hosts that pass after the first converge: {', '.join(proofs)}")
@@ -187,7 +193,7 @@ def words(results: Results) -> str:
 def problems(results: Results) -> list[str]:
     """A sentence for each run that failed, and for each proof that did not pass."""
     found = [
-        f"{CASES[run.case]}, {run.hosts} hosts, {run.rtt_ms:g} ms: {run.contender}: {run.error}"
+        f"{CASES[run.case]}, {counted(run.hosts)}, {run.rtt_ms:g} ms: {run.contender}: {run.error}"
         for run in results.runs
         if run.error is not None
     ]

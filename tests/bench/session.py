@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.bench import contenders, measure, playbook
 from tests.bench.errors import BenchError
 from tests.bench.place import Place
-from tests.bench.results import Proved, Results, Run
+from tests.bench.results import Proved, Results, Run, counted
 
 _TIMEOUT = 1800.0
 _FAILED_CHECK = re.compile(r"^FAILED \S+\[(\S+)\]", re.MULTILINE)
@@ -75,7 +75,7 @@ class Session:
     def _settle(self, count: int) -> None:
         for contender in self.plan.contenders:
             # It brings the hosts to what it takes for converged, and learns what it learns.
-            say(f"no-op converge, {count} hosts: {contender} converges, not timed")
+            say(f"no-op converge, {counted(count)}: {contender} converges, not timed")
             try:
                 self._carry_out(contender, count, 0.0)
             except BenchError as error:
@@ -88,7 +88,7 @@ class Session:
                 self._timed("noop", count, rtt, contender, repetition)
 
     def _timed(self, case: str, count: int, rtt: float, contender: str, repetition: int) -> None:
-        where = f"{case}, {count} hosts, {rtt:g} ms, run {repetition + 1}: {contender}"
+        where = f"{case}, {counted(count)}, {rtt:g} ms, run {repetition + 1}: {contender}"
         try:
             figures, changes = self._carry_out(contender, count, rtt)
             _require_expected(case, contender, changes)
@@ -156,6 +156,7 @@ def about(plan: Plan) -> dict[str, object]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "pyinfra": version("pyinfra"),
         "paramiko": version("paramiko"),
