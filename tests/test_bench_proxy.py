@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,25 @@ def test_large_answers_arrive_whole_and_in_order_and_the_end_arrives_last(proxy,
         assert client.recv(1) == b""
     thread.join(10)
     assert proxy.counts().bytes_down == len(sent)
+
+
+@pytest.mark.parametrize("leave_early", [True, False])
+def test_a_connection_that_has_ended_is_forgotten(proxy, listener, leave_early) -> None:
+    descriptors = Path(f"/proc/{proxy.pid}/fd")
+    proxy.reset(RTT / 10)
+    port = proxy.listen({"host": listener.getsockname()})["host"]
+    before = len(list(descriptors.iterdir()))
+    for _ in range(5):
+        thread = serve_one(listener, echo_hundred)
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(b"x" * 100)
+            if not leave_early:
+                receive(client, 200)
+        thread.join(10)
+    deadline = time.monotonic() + 10
+    while len(list(descriptors.iterdir())) > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(list(descriptors.iterdir())) == before
 
 
 def test_a_host_that_refuses_is_a_connection_that_ends(proxy) -> None:

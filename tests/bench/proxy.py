@@ -114,9 +114,9 @@ class _Side(asyncio.Protocol):
             self.connection.answered = True
         self.transport.write(data)
 
-    def abort(self) -> None:
+    def close(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            self.transport.close()
 
 
 class _Connection:
@@ -129,6 +129,7 @@ class _Connection:
         self.server = _Side(self, is_client=False)
         self.answered = False
         self.finished: set[_Side] = set()
+        self.told: set[_Side] = set()
         self.task: asyncio.Task[None] | None = None
 
     def other(self, side: _Side) -> _Side:
@@ -149,7 +150,7 @@ class _Connection:
         try:
             await asyncio.get_running_loop().create_connection(lambda: self.server, self.address, self.port)
         except OSError:
-            self.client.abort()
+            self.client.close()
             return
         self.server.wake()
 
@@ -171,12 +172,13 @@ class _Connection:
 
     def ended(self, side: _Side) -> None:
         """The end of the other's stream has reached `side`."""
-        if side.transport is None:
-            return
-        if len(self.finished) < 2 and side.transport.can_write_eof():
+        self.told.add(side)
+        other = self.other(side)
+        if other in self.told or other.transport is None:
+            side.close()
+            other.close()
+        elif side.transport is not None and side.transport.can_write_eof():
             side.transport.write_eof()
-        else:
-            side.transport.close()
 
 
 def _accepted(proxy: Relay, address: str, port: int) -> _Side:
@@ -235,6 +237,10 @@ class Proxy:
             [sys.executable, "-m", "tests.bench.proxy"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def _ask(self, **request: object) -> Any:
         process = self._process
