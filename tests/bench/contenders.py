@@ -104,6 +104,8 @@ def _configuration(contender: str, place: Place, count: int, programs: Path) -> 
     lines = [
         "[defaults]",
         f"forks = {count}",
+        # Of a connection. Mitogen's includes the start of Python on hosts that may all start it at once.
+        "timeout = 60",
         "gathering = explicit",
         "host_key_checking = True",
         "nocows = True",

@@ -182,11 +182,13 @@ def words(results: Results) -> str:
     """What the table does not say: versions, and what our proof found of each contender's work."""
     about = results.about
     versions = ", ".join(f"{name} {about[name]}" for name in ("pyinfra", "ansible-core", "mitogen") if name in about)
-    machine = f"{about.get('cores')} cores for controller and hosts, load average {about.get('load')} before the run"
-    lines = [f"{about.get('date')}: {machine}; {versions}"] if about else []
+    machine = f"{about.get('cores')} cores for controller and hosts"
+    if "load" in about:
+        machine += f", load average {about['load']} before the run"
+    lines = [f"{about.get('date')}: {machine}; {versions}."] if about else []
     proofs = [f"{name} {one.passed} of {one.passed + len(one.failed)}" for name, one in results.proofs.items()]
     if proofs:
-        lines.append(f"checks of tests/hosts that pass after the first converge: {', '.join(proofs)}")
+        lines.append(f"Checks of tests/hosts that pass after the first converge: {', '.join(proofs)}.")
     return "".join(f"{line}\n" for line in lines)
 
 
