@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import Container, Daemon, Health, Image, Network, Publish
+from deploys.policies.docker_models import Container, Daemon, Image, Network, Publish
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
@@ -49,7 +49,7 @@ web = group(
                 network="front",
                 ports=[Publish(host=80, container=80)],
                 env={"ROLE": "web"},
-                health=Health(command="wget -q -O /dev/null http://127.0.0.1/health", interval_seconds=1),
+                # No health check: those of thirty hosts on one machine would be most of what it does.
             ),
         ],
     ),
