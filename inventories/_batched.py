@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import click
+import gevent
 from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import StringCommand
@@ -27,6 +28,8 @@ from inventories._reads import Reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyinfra.api.host import Host
 
     from inventories._batch import Answer
 
@@ -57,28 +60,56 @@ class BatchedConnector(SSHConnector):
     _reads: Reads | None = None
     _key: Key | None = None
     _declared: str | None = None
+    _early: gevent.Greenlet | None = None
+    _said = False
     _first_seconds: float = READ_SECONDS
+
+    def __init__(self, state: State, host: Host) -> None:
+        super().__init__(state, host)
+        # Here and not later: hosts are connected in greenlets of their own, which have no command line.
+        context = click.get_current_context(silent=True)
+        self._deploy = list(context.params.get("operations") or ()) if context else []
 
     @override
     def connect(self) -> None:
         super().connect()
-        if self._reads is not None:
-            self._reads.reconnected()
+        if (reads := self._settled()) is not None:
+            reads.reconnected()
             return
         if not self.data["ssh_batched_reads"]:
             return
         watch(self.state)
-        self._key = _key(self)
+        self._key = _key(self.host, self._deploy)
         facts_and_proof = self._recorder.opened(self._key)
         known = {"prepare": facts_and_proof.get("facts", []), "proof": facts_and_proof.get("proof", [])}
         self._reads = Reads(self._run_batch, {**known, "execute": known["prepare"]})
+        if known["prepare"]:
+            self._early = gevent.spawn(self._read_early, self._reads)
+
+    def _read_early(self, reads: Reads) -> None:
+        """Read what the run is going to ask while the controller works out what that is.
+
+        Trouble is not news yet: what could not be read now is read, and told, when it is asked for.
+        """
+        # With -y pyinfra asks nothing before it executes.
+        reads.enter("prepare" if self.state.should_check_for_changes() else "execute")
+        with suppress(SSHException):
+            reads.ahead(())
+
+    def _settled(self) -> Reads | None:
+        """The reads, once the early ones are there."""
+        if self._early is not None:
+            self._early.join()
+            self._early = None
+        return self._reads
 
     @override
     def disconnect(self) -> None:
         super().disconnect()
-        if self._reads is not None and self._key is not None:
+        reads = self._settled()
+        if reads is not None and self._key is not None:
             ended = self.host not in self.state.failed_hosts
-            self._recorder.closed(self._key, _learned(self._reads) if ended else {})
+            self._recorder.closed(self._key, _learned(reads) if ended else {})
             self._reads = None
 
     @property
@@ -87,8 +118,8 @@ class BatchedConnector(SSHConnector):
 
     def forget(self) -> None:
         """The host may have been changed: read anew what is asked from here on."""
-        if self._reads is not None:
-            self._reads.forget()
+        if (reads := self._settled()) is not None:
+            reads.forget()
 
     @contextmanager
     def reading(self, phase: str, *, whole: bool = True) -> Iterator[None]:
@@ -97,8 +128,8 @@ class BatchedConnector(SSHConnector):
         With `whole` the first of them brings the answers of all that were read in this phase the last time.
         """
         self._declared = phase
-        if self._reads is not None:
-            self._reads.enter(phase, whole=whole)
+        if (reads := self._settled()) is not None:
+            reads.enter(phase, whole=whole)
         try:
             yield
         finally:
@@ -110,11 +141,12 @@ class BatchedConnector(SSHConnector):
         Raises:
             SSHException: the first of them did not end in time, or the connection was lost.
         """
-        if self._reads is None or self._declared is None:
+        reads = self._settled()
+        if reads is None or self._declared is None:
             return
         self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
         several = [self._command_line(command, arguments) for command in commands]
-        self._reads.ahead(line for line in several if line is not None)
+        reads.ahead(line for line in several if line is not None)
 
     @override
     def run_shell_command(
@@ -160,21 +192,22 @@ class BatchedConnector(SSHConnector):
 
     def _from_batch(self, command: StringCommand, arguments: dict[str, Any]) -> Answer | None:
         executing = self.state.current_stage == StateStage.Execute
+        reads = self._settled()
         # A function on the controller that reads may be waiting for what it did elsewhere.
-        if self._reads is None or (executing and self._declared is None and not self.host.in_op):
+        if reads is None or (executing and self._declared is None and not self.host.in_op):
             return None
         line = self._command_line(command, arguments)
         if line is None:
             return None
-        was_off = self._reads.off
         phase = self._declared or ("execute" if executing else "prepare")
-        if phase != self._reads.phase:
-            self._reads.enter(phase)
+        if phase != reads.phase:
+            reads.enter(phase)
         self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
-        answer = self._reads.answer(line, self._declared or self.host.current_op_hash)
-        if self._reads.off != was_off:
+        answer = reads.answer(line, self._declared or self.host.current_op_hash)
+        if reads.off is not None and not self._said:
+            self._said = True
             say = self.host.log if self.state.print_fact_info else logger.debug
-            say(f"reads are not batched on this host: {self._reads.off}")
+            say(f"reads are not batched on this host: {reads.off}")
         return answer
 
     def _command_line(self, command: StringCommand, arguments: dict[str, Any]) -> str | None:
@@ -206,15 +239,13 @@ class BatchedConnector(SSHConnector):
             raise SSHException(LOST_READ) from error
 
 
-def _key(connector: BatchedConnector) -> Key:
+def _key(host: Host, deploy: Sequence[str]) -> Key:
     """What changes the reads of a run: its deploy files and options, the versions, the host's groups and policies."""
-    context = click.get_current_context(silent=True)
-    data = connector.host.data
-    effective = data.get("policies")
+    effective = host.data.get("policies")
     run = {
-        "deploy": list(context.params.get("operations") or ()) if context else [],
-        "only": data.get("only"),
-        "groups": sorted(connector.host.groups),
+        "deploy": deploy,
+        "only": host.data.get("only"),
+        "groups": sorted(host.groups),
         "versions": [version("photon-fleet"), version("pyinfra")],
     }
     return Key.of(run, effective.to_json() if hasattr(effective, "to_json") else None)

@@ -82,6 +82,15 @@ def test_a_proof_without_a_profile_needs_few_execs(converged, tmp_path) -> None:
     assert len(first) < 30
 
 
+def test_each_deploy_file_has_its_own_profile(converged, tmp_path) -> None:
+    assert converge("--limit", "edge-1").status == 0
+    for _ in range(2):
+        deploy(tmp_path / "files.py", PLAIN_FILES.format(count=7), limit="edge-1")
+    counts = execs(converge("--debug", "--limit", "edge-1"))["edge-1"]
+    assert len(counts) == 2
+    assert execs(deploy(tmp_path / "files.py", PLAIN_FILES.format(count=7), "--debug", limit="edge-1"))["edge-1"] == [7]
+
+
 def known_commands() -> list[str]:
     texts = (json.loads(path.read_text())["commands"] for path in directory().glob("*.json"))
     return list(dict.fromkeys(command for commands in texts for command in commands))
