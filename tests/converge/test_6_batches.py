@@ -17,6 +17,7 @@ from pyinfra.api import StringCommand
 from deploys.verify.session import Session, connect, loaded
 from inventories._exec import run_batch
 from inventories._profiles import directory
+from tests.bench.proxy import Proxy
 from tests.converge.conftest import HOSTS, INVENTORY, ROOT, Done, converge, dry, program, prove, run
 from tests.inventories.test_batch import command
 
@@ -69,6 +70,29 @@ def test_the_number_of_execs_does_not_grow_with_the_number_of_operations(converg
             assert deploy(tmp_path / "files.py", text).status == 0
         counts[count] = execs(deploy(tmp_path / "files.py", text, "--debug"))["db-1"]
     assert counts == {2: [2], 60: [60]}
+
+
+def test_round_trips_on_the_wire_do_not_grow_with_the_number_of_operations(converged, lab, address, tmp_path) -> None:
+    proxy = Proxy()
+    try:
+        port = proxy.listen({"db-1": (address("db-1"), 22)})["db-1"]
+        key = lab.seed.host_key(lab.seed.specs()["db-1"])
+        (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}\n")
+        how = {"ssh_hostname": "127.0.0.1", "ssh_port": port, "ssh_known_hosts_file": tmp_path / "known_hosts"}
+        options = [word for name, value in how.items() for word in ("--data", f"{name}={value}")]
+        found = {}
+        for count in (2, 60):
+            for _ in range(2):
+                assert deploy(tmp_path / "files.py", PLAIN_FILES.format(count=count), *options).status == 0
+            proxy.reset(0.0)
+            assert deploy(tmp_path / "files.py", PLAIN_FILES.format(count=count), *options).status == 0
+            found[count] = proxy.counts()
+    finally:
+        proxy.close()
+    assert [counts.connections for counts in found.values()] == [1, 1]
+    # Handshake and login are 8 of them; a batch is two, and SSH may acknowledge a long answer in between.
+    assert abs(found[60].round_trips - found[2].round_trips) <= 2
+    assert found[60].round_trips <= 14
 
 
 def test_a_proof_without_a_profile_needs_few_execs(converged, tmp_path) -> None:
