@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,8 +68,14 @@ def public_keys(armored: str) -> list[PublicKey]:
     Raises:
         OpenPgpError: no key in the text, or one that cannot be read.
     """
+    return list(_public_keys(armored))
+
+
+# A fleet trusts few keys, and every host has them.
+@lru_cache(maxsize=64)
+def _public_keys(armored: str) -> tuple[PublicKey, ...]:
     blocks = [match.group(1) for match in BLOCK.finditer(armored)]
-    keys = [key for block in blocks for key in _keys(_dearmor(block))]
+    keys = tuple(key for block in blocks for key in _keys(_dearmor(block)))
     if not keys:
         message = "there is no armored public key in the text"
         raise OpenPgpError(message)

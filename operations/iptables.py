@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
@@ -37,6 +38,8 @@ _IMPLIED = {"tcp", "udp", "sctp", "icmp", "icmp6", "multiport"}
 Chains = Mapping[str, Sequence[str]]
 
 
+# Hosts of one role have the same rules, and each is compared several times.
+@lru_cache(maxsize=4096)
 def canonical(rule: str) -> tuple[tuple[str, ...], ...]:
     """A rule as a set of options in a fixed order, so that two spellings of one rule are equal.
 

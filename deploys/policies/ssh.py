@@ -7,8 +7,8 @@ with `sshd -t` before it is put in place, and a policy that would refuse the log
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from paramiko import Transport
@@ -239,10 +239,16 @@ def _yes(value: bool) -> str:  # noqa: FBT001 - it renders a boolean
     return "yes" if value else "no"
 
 
-def effective(host: Host) -> dict[str, str]:
+def effective(host: Host) -> Mapping[str, str]:
     """sshd's settings as sshd itself understands its file: keyword -> value, repeated keywords joined and sorted."""
+    return _keywords(host.check_output("sshd -T"))
+
+
+# Each setting is a check of its own, and all of them look at one answer.
+@lru_cache(maxsize=128)
+def _keywords(text: str) -> Mapping[str, str]:
     found: dict[str, list[str]] = {}
-    for line in host.check_output("sshd -T").splitlines():
+    for line in text.splitlines():
         keyword, _, value = line.partition(" ")
         found.setdefault(keyword, []).append(value)
     return {keyword: " ".join(sorted(values)) for keyword, values in found.items()}
