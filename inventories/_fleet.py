@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fnmatch
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ OPTIONS = ("only", "prove")
 """What deploys/host.py takes by `--data`; any other name is the user's own."""
 
 Entry = tuple[str, dict[str, Any]]
+_Given = tuple[tuple[Source, int], ...]
+_Merged = tuple[Policy | None, Provenance, list[str]]
 
 
 class Group(list[Entry]):
@@ -96,10 +99,11 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     """
     problems: list[str] = []
     names = [member.name for member in hosts]
-    problems += sorted({f"{name}: given {names.count(name)} times" for name in names if names.count(name) > 1})
+    problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
+    known: dict[_Given, _Merged] = {}
     for member in hosts:
-        effective = _effective(member, problems)
+        effective = _effective(member, problems, known)
         entry = (f"@{connector}/{member.name}", {**member.data, "policies": effective})
         entries.append(entry)
         for joined in member.groups:
@@ -112,27 +116,35 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     return entries
 
 
-def _effective(member: Host, problems: list[str]) -> Effective:
+def _effective(member: Host, problems: list[str], known: dict[_Given, _Merged]) -> Effective:
+    """Merge a host's policies; `known` has what was merged before, as hosts of one role differ in little."""
     given: dict[str, list[tuple[Source, Policy]]] = {}
     for joined in member.groups:
         for policy in joined.policies:
             given.setdefault(policy.name, []).append((Source(f"group {joined.label}"), policy))
     for policy in member.own:
         given.setdefault(policy.name, []).append((Source(f"host {member.name}", own=True), policy))
-    policies, provenance = {}, {}
+    policies: dict[str, Policy] = {}
+    provenance: dict[str, Provenance] = {}
     for kind in POLICIES:
         if kind.name not in given:
             continue
-        try:
-            policies[kind.name], provenance[kind.name] = merge(given[kind.name])
-        except InputError as error:
-            problems.append(f"{member.name}: {kind.name}: {error}")
-            continue
-        problems += [
-            f"{member.name}: {kind.name}: {text}{_place(text, provenance[kind.name], policies[kind.name])}"
-            for text in policies[kind.name].problems()
-        ]
+        same = tuple((source, id(policy)) for source, policy in given[kind.name])
+        if same not in known:
+            known[same] = _merged(given[kind.name])
+        merged, sources, found = known[same]
+        if merged is not None:
+            policies[kind.name], provenance[kind.name] = merged, sources
+        problems += [f"{member.name}: {kind.name}: {text}" for text in found]
     return Effective(policies, provenance)
+
+
+def _merged(given: Sequence[tuple[Source, Policy]]) -> _Merged:
+    try:
+        policy, provenance = merge(given)
+    except InputError as error:
+        return None, {}, [str(error)]
+    return policy, provenance, [f"{text}{_place(text, provenance, policy)}" for text in policy.problems()]
 
 
 def _place(problem: str, provenance: Provenance, policy: Policy) -> str:
