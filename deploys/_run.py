@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import ModuleType
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand
@@ -23,6 +24,18 @@ from operations._contain import Commands, fail, operation
 
 VERDICTS: dict[str, list[Verdict]] = {}
 """Host name -> what its proof found in this run."""
+
+
+@cache
+def known_to_inspect(deploy_file: str) -> None:
+    """Give a deploy file a module, under a name that nobody imports.
+
+    pyinfra executes the file without making it one, and at every operation of every host asks `inspect` about each
+    frame of the stack: for a file of no module, that looks through all modules there are.
+    """
+    module = ModuleType(f"{deploy_file} as executed by pyinfra")
+    module.__file__ = deploy_file
+    sys.modules[module.__name__] = module
 
 
 def selected() -> list[type[Policy]]:

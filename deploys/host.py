@@ -8,9 +8,10 @@ pyinfra inventories/prod.py deploys/host.py --data prove=false                 w
 
 from pyinfra import host
 
-from deploys._run import contained, proof, selected, summarise_at_exit
+from deploys._run import contained, known_to_inspect, proof, selected, summarise_at_exit
 from inventories._merge import effective_of
 
+known_to_inspect(__file__)
 summarise_at_exit()
 applied = []
 
