@@ -100,9 +100,14 @@ def recording(target: Path) -> Recorded:
 
     mock.patch.object(_lab.LabConnector, "run_shell_command", keep).start()
     with tarfile.open(image) as tar:
-        manifest = tar.extractfile("manifest.json").read().decode()
+
+        def text(member: str) -> str:
+            file = tar.extractfile(member)
+            return file.read().decode() if file else ""
+
+        manifest = text("manifest.json")
         name = json.loads(manifest)[0]["Config"]
-        files = {"manifest.json": manifest, name: tar.extractfile(name).read().decode()}
+        files = {"manifest.json": manifest, name: text(name)}
     head = {"key": key["file"].read_text(), "fingerprint": key["fingerprint"], "image": files, "network": network}
     atexit.register(lambda: target.write_text(json.dumps({**head, "roles": roles}, indent=1, sort_keys=True) + "\n"))
     return Recorded(key["file"], key["fingerprint"], image, network, {})
