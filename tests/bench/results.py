@@ -185,6 +185,8 @@ def words(results: Results) -> str:
     machine = f"{about.get('cores')} cores for controller and hosts"
     if "load" in about:
         machine += f", load average {about['load']} before the run"
+    if "repeat" in about:
+        machine += f"; runs of each: {about['repeat_first']} first, {about['repeat']} no-op"
     lines = [f"{about.get('date')}: {machine}; {versions}."] if about else []
     proofs = [f"{name} {one.passed} of {one.passed + len(one.failed)}" for name, one in results.proofs.items()]
     if proofs:
