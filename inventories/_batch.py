@@ -6,7 +6,7 @@ Contract:
 - Nothing is kept on the host: the streams are named pipes, so that a full file system cannot cut an answer short.
 - What ends an answer is a random word of this batch. No part of the script holds that word in one piece, so that a
   command that prints the process list does not print it.
-- The host needs `sh`, `mktemp`, `mkfifo`, `cat` and `rm`, and one place to put four named pipes.
+- The host needs `sh`, `mktemp`, `mkfifo`, `cat`, `dd` and `rm`, and one place to put four named pipes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from dataclasses import dataclass, field
 
 MAX_SCRIPT = 96 * 1024
 """Bytes. Linux takes 128 KiB for one argument, and sshd gives the script to the login shell as one."""
+BLOCK = 32 * 1024
+"""Bytes of an answer that are sent together; the largest that sshd sends in one packet."""
 NO_PLACE = 75
 """Exit status of a batch that found no place for its pipes (EX_TEMPFAIL of sysexits.h)."""
 
 # The two streams of a command are pipes of its own (`o`, `e`), each followed in its reader by a pipe with the mark
 # (`r` with the status, `s`). A writer waits for its reader and a reader for the last of its writers: that is the order.
-# When a reader ends early the connection is gone: the whole process group ends, as nobody would open the pipes again.
+# When a reader ends early the connection is gone: the whole process group ends, as nobody would open the pipes again. It
+# is told until it does, as a shell that has just forked may lose a signal.
+# In blocks, as each piece that sshd reads is a packet that costs the controller more than the bytes in it.
 # A pipe is opened until that succeeds: in busybox's shell the end of another child interrupts it.
 # The shell's own words (such as "Killed") are not a command's: it is silent from then on.
 _SCRIPT = """\
@@ -38,10 +42,11 @@ done
 [ -n "$d" ] || {{ echo "no named pipe can be made in /run, /dev/shm, /tmp or /var/tmp" >&2; exit {no_place}; }}
 trap 'exit 143' HUP INT TERM PIPE
 a={first} b={second}
+k() {{ trap '' TERM; while kill -0 $$ 2>/dev/null; do kill 0; sleep 1; done; }}
 printf '%s%s\\n' $a $b
 printf '%s%s\\n' $a $b >&2
-{{ (cd "$d" && exec cat{out}) || kill 0; }} &
-{{ (cd "$d" && exec cat{err}) >&2 || kill 0; }} &
+{{ {{ (cd "$d" && exec cat{out}) || k; }}{blocks} || k; }} &
+{{ {{ (cd "$d" && exec cat{err}) || k; }}{blocks} || k; }} >&2 &
 exec >/dev/null 2>&1
 f() {{
 until printf '%s%s %s\\n' $a $b $1 >"$d/r"; do [ -p "$d/r" ] || exit; done
@@ -66,9 +71,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Batch:
-    """Commands that are run by one exec, each a simple command line of its own."""
+    """Commands that are run by one exec, each a simple command line of its own.
+
+    `at_once` sends each answer as soon as it is there, instead of in blocks: to see which command holds a batch up.
+    """
 
     commands: Sequence[str]
+    at_once: bool = False
     first: str = field(default_factory=lambda: secrets.token_hex(16))
     second: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -77,7 +86,13 @@ class Batch:
         count = len(self.commands)
         steps = "".join(f'( exec {command}\n) >"$d/o" 2>"$d/e"; f $?\n' for command in self.commands)
         text = _SCRIPT.format(
-            no_place=NO_PLACE, first=self.first, second=self.second, out=" o r" * count, err=" e s" * count, steps=steps
+            no_place=NO_PLACE,
+            first=self.first,
+            second=self.second,
+            out=" o r" * count,
+            err=" e s" * count,
+            blocks="" if self.at_once else f" | dd obs={BLOCK} 2>/dev/null",
+            steps=steps,
         )
         return f"exec sh -c {shlex.quote(text)}"
 

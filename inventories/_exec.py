@@ -78,14 +78,23 @@ def run_batch(transport: Transport, commands: Sequence[str], first_seconds: floa
         EOFError: the connection was closed.
         SSHException: the connection does not carry it, or the login shell prints something before each command.
     """
-    batch = Batch(commands)
+    if len(commands) > 1:
+        with contextlib.suppress(TimeoutError):
+            answers = _answers(transport, Batch(commands), min(first_seconds, QUIET_SECONDS))
+            if len(answers) == len(commands):
+                return answers
+    # A command holds it up or ends it. Which one is only seen when each answer comes at once.
+    return _answers(transport, Batch(commands, at_once=True), first_seconds)
+
+
+def _answers(transport: Transport, batch: Batch, first_seconds: float) -> list[Answer]:
     frames = Frames(batch)
     channel = transport.open_session()
     try:
         channel.settimeout(first_seconds)
         channel.exec_command(batch.script())
         channel.shutdown_write()
-        _pump(channel, frames, min(first_seconds, QUIET_SECONDS))
+        _pump(channel, frames, batch, min(first_seconds, QUIET_SECONDS))
         if not (frames.out_complete and frames.err_complete) and not transport.is_active():
             message = "the connection was closed"
             raise EOFError(message)
@@ -103,11 +112,11 @@ def run_batch(transport: Transport, commands: Sequence[str], first_seconds: floa
         channel.close()
 
 
-def _pump(channel: Channel, frames: Frames, quiet_seconds: float) -> None:
+def _pump(channel: Channel, frames: Frames, batch: Batch, quiet_seconds: float) -> None:
     """Read both streams until the batch is complete, ends, goes quiet or answers too much.
 
     Raises:
-        TimeoutError: nothing was answered.
+        TimeoutError: it went quiet, and nothing was answered or the answers come in blocks.
     """
     other = gevent.spawn(_read_errors, channel, frames)
     size = 0
@@ -118,7 +127,7 @@ def _pump(channel: Channel, frames: Frames, quiet_seconds: float) -> None:
             if frames.answered:
                 channel.settimeout(quiet_seconds)
     except TimeoutError:
-        if not frames.answered and channel.get_transport().is_active():
+        if channel.get_transport().is_active() and not (batch.at_once and frames.answered):
             raise
     finally:
         # The marks of both streams are written one behind the other.

@@ -38,8 +38,8 @@ def alone(shell: list[str], command: str) -> Answer:
     return Answer(process.returncode if process.returncode >= 0 else 128 - process.returncode, out, err)
 
 
-def together(shell: list[str], commands: list[str], step: int = 1 << 16) -> list[Answer]:
-    batch = Batch(commands)
+def together(shell: list[str], commands: list[str], step: int = 1 << 16, *, at_once: bool = False) -> list[Answer]:
+    batch = Batch(commands, at_once=at_once)
     process = start(shell, batch.script())
     out, err = process.communicate(timeout=60)
     frames = Frames(batch)
@@ -81,9 +81,9 @@ def command(draw: st.DrawFn) -> str:
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(commands=st.lists(command(), min_size=1, max_size=6), step=st.sampled_from([1, 7, 65536]))
-def test_the_same_bytes_and_status(shell: list[str], commands: list[str], step: int) -> None:
-    assert together(shell, commands, step) == [alone(shell, each) for each in commands]
+@given(st.lists(command(), min_size=1, max_size=6), st.sampled_from([1, 7, 65536]), st.booleans())
+def test_the_same_bytes_and_status(shell: list[str], commands: list[str], step: int, at_once: bool) -> None:
+    assert together(shell, commands, step, at_once=at_once) == [alone(shell, each) for each in commands]
 
 
 ODD = {
@@ -144,9 +144,15 @@ def test_nothing_is_left_on_the_host() -> None:
     assert places() == before
 
 
-def test_a_connection_that_goes_away_leaves_no_process_and_no_pipe() -> None:
+@pytest.mark.parametrize("batch", [
+    Batch([shell_command("sleep 0.5; echo x")] * 50, at_once=True),
+    # In blocks it is noticed when there is something to send.
+    Batch([shell_command("sleep 0.5; head -c 40000 /dev/zero")] * 50),
+    Batch([shell_command("sleep 0.5; echo x")] * 4),
+], ids=["at once", "in blocks", "at the end"])  # fmt: skip
+def test_a_connection_that_goes_away_leaves_no_process_and_no_pipe(batch: Batch) -> None:
     before = places()
-    process = start(["sh"], Batch([shell_command("sleep 0.5; echo x")] * 50).script())
+    process = start(["sh"], batch.script())
     time.sleep(0.2)
     process.stdout.close()
     process.stderr.close()
