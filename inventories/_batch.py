@@ -25,8 +25,8 @@ NO_PLACE = 75
 
 # The two streams of a command are pipes of its own (`o`, `e`), each followed in its reader by a pipe with the mark
 # (`r` with the status, `s`). A writer waits for its reader and a reader for the last of its writers: that is the order.
-# When a reader ends early the connection is gone: the whole process group ends, as nobody would open the pipes again. It
-# is told until it does, as a shell that has just forked may lose a signal.
+# When a reader ends early the connection is gone: the whole process group ends, as nobody would open the pipes again.
+# It is told until it does, as a shell that has just forked may lose a signal.
 # In blocks, as each piece that sshd reads is a packet that costs the controller more than the bytes in it.
 # A pipe is opened until that succeeds: in busybox's shell the end of another child interrupts it.
 # The shell's own words (such as "Killed") are not a command's: it is silent from then on.

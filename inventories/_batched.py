@@ -79,6 +79,7 @@ class BatchedConnector(SSHConnector):
         if not self.data["ssh_batched_reads"]:
             return
         watch(self.state)
+        self._first_seconds = self.data["ssh_read_seconds"]
         self._key = _key(self.host, self._deploy)
         facts_and_proof = self._recorder.opened(self._key)
         known = {"prepare": facts_and_proof.get("facts", []), "proof": facts_and_proof.get("proof", [])}
@@ -227,16 +228,16 @@ class BatchedConnector(SSHConnector):
 
     def _run_batch(self, commands: Sequence[str]) -> list[Answer]:
         transport = self.client.get_transport() if self.client else None
+        if transport is None:
+            raise SSHException(LOST_READ)
         logger.debug("Reading %d commands at once on %s", len(commands), self.host.name)
         try:
-            if transport is None:
-                raise SSHException(LOST_READ)
             return run_batch(transport, commands, self._first_seconds)
         except TimeoutError as error:
             message = f"the command did not end within {self._first_seconds} s"
             raise SSHException(message) from error
-        except (EOFError, OSError) as error:
-            raise SSHException(LOST_READ) from error
+        except (EOFError, OSError, SSHException) as error:
+            raise SSHException(str(error) if transport.is_active() else LOST_READ) from error
 
 
 def _key(host: Host, deploy: Sequence[str]) -> Key:
