@@ -32,6 +32,7 @@ MEASURES = (
     Measure("round_trips", "round trips per host", digits=0, per_host=True),
     Measure("bytes", "kB per host", scale=1e-3, digits=0, per_host=True),
     Measure("cpu", "controller CPU, s", digits=2),
+    Measure("hosts_cpu", "CPU of each host, s", digits=2, per_host=True),
     Measure("memory", "controller memory, MB", scale=1e-6, digits=0),
 )
 

@@ -18,6 +18,7 @@ from tests.bench import contenders, measure, playbook
 from tests.bench.errors import BenchError
 from tests.bench.place import Place
 from tests.bench.results import Proved, Results, Run, counted
+from tests.lab import settings
 
 _TIMEOUT = 1800.0
 _FAILED_CHECK = re.compile(r"^FAILED \S+\[(\S+)\]", re.MULTILINE)
@@ -103,6 +104,7 @@ class Session:
         command = contenders.command(contender, self.place, count)
         log = self.place.scratch / f"{contender}.log"
         self.place.proxy.reset(rtt / 1000)
+        used = measure.hosts_cpu(settings.name())
         cost = measure.run(command.words, command.env, log, _TIMEOUT)
         counts = self.place.proxy.counts()
         output, errors = log.read_text(errors="replace"), log.with_suffix(".err").read_text(errors="replace")
@@ -113,6 +115,7 @@ class Session:
         figures = {
             "wall": cost.wall,
             "cpu": cost.cpu,
+            "hosts_cpu": measure.hosts_cpu(settings.name()) - used,
             "memory": float(cost.memory),
             "round_trips": float(counts.round_trips),
             "connections": float(counts.connections),
