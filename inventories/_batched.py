@@ -14,7 +14,7 @@ from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import StringCommand
 from pyinfra.api.output import echo, format_text
-from pyinfra.api.state import State, StateStage
+from pyinfra.api.state import State
 from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import CommandOutput, OutputLine, extract_control_arguments, make_unix_command_for_host
@@ -192,7 +192,7 @@ class BatchedConnector(SSHConnector):
         return bool(super().rsync(*args, **arguments))
 
     def _from_batch(self, command: StringCommand, arguments: dict[str, Any]) -> Answer | None:
-        executing = self.state.current_stage == StateStage.Execute
+        executing = self.state.is_executing
         reads = self._settled()
         # A function on the controller that reads may be waiting for what it did elsewhere.
         if reads is None or (executing and self._declared is None and not self.host.in_op):
