@@ -17,8 +17,9 @@ STOPPED = "docker-does-not-run"
 # Each call of docker costs the host tens of milliseconds: whether it runs is asked only when something failed. What was
 # listed may be gone when it is inspected: then both are done again.
 _INSPECTED = (
-    '( for try in 1 2 3 4 5; do ids=$({ids} 2>/dev/null) && {{ [ -z "$ids" ] && exit 0; '
-    "found=$(docker {kind} inspect --format '{template}' $ids 2>&1) && printf '%s\\n' \"$found\" && exit 0; }}; "
+    '( for try in 1 2 3 4 5; do if ids=$({ids} 2>/dev/null); then [ -z "$ids" ] && exit 0; '
+    "found=$(docker {kind} inspect --format '{template}' $ids 2>&1) && printf '%s\\n' \"$found\" && exit 0; "
+    "else found=$({ids} 2>&1); fi; "
     f"docker version >/dev/null 2>&1 || {{{{ echo {STOPPED}; exit 0; }}}}; "
     "sleep 0.3; done; printf '%s\\n' \"$found\" >&2; exit 1 )"
 )

@@ -46,12 +46,17 @@ class Watch(BaseStateCallback):
 
     @override
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
+        forget = getattr(host.connector, "forget", None)
+        if forget is None:
+            return
+        if host.executing_op_hash is not None:
+            # Within another operation, whose function may have done something and is not at its end.
+            forget()
+            return
         before = self._last.get(host)
         self._last[host] = op_hash
         if before in state.ops[host] and state.ops[host][before].operation_meta.executed:
-            forget = getattr(host.connector, "forget", None)
-            if forget is not None:
-                forget()
+            forget()
 
 
 def watch(state: State) -> None:

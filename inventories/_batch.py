@@ -4,8 +4,8 @@ Contract:
 - A command answers in a batch what it answers alone: the same bytes on both streams, the same exit status, and the
   same end (a child that it leaves behind with a stream open is waited for, as sshd waits for it).
 - Nothing is kept on the host: the streams are named pipes, so that a full file system cannot cut an answer short.
-- What ends an answer is a random word of this batch. No part of the script holds that word in one piece, so that a
-  command that prints the process list does not print it.
+- What ends an answer is a word that the kernel of the host makes up for this batch. It is in no command line and no
+  environment, which others on the host can read: whoever writes what a command prints cannot end its answer.
 - The host needs `sh`, `mktemp`, `mkfifo`, `cat`, `dd` and `rm`, and one place to put four named pipes.
 """
 
@@ -41,16 +41,16 @@ d=
 done
 [ -n "$d" ] || {{ echo "no named pipe can be made in /run, /dev/shm, /tmp or /var/tmp" >&2; exit {no_place}; }}
 trap 'exit 143' HUP INT TERM PIPE
-a={first} b={second}
+read -r a </proc/sys/kernel/random/uuid || exit {no_place}
 k() {{ trap '' TERM; while kill -0 $$ 2>/dev/null; do kill 0; sleep 1; done; }}
-printf '%s%s\\n' $a $b
-printf '%s%s\\n' $a $b >&2
+printf '%s%s\\n' {opening} $a
+printf '%s%s\\n' {opening} $a >&2
 {{ {{ (cd "$d" && exec cat{out}) || k; }}{blocks} || k; }} &
 {{ {{ (cd "$d" && exec cat{err}) || k; }}{blocks} || k; }} >&2 &
 exec >/dev/null 2>&1
 f() {{
-until printf '%s%s %s\\n' $a $b $1 >"$d/r"; do [ -p "$d/r" ] || exit; done
-until printf '%s%s\\n' $a $b >"$d/s"; do [ -p "$d/s" ] || exit; done
+until printf '%s %s\\n' $a $1 >"$d/r"; do [ -p "$d/r" ] || exit; done
+until printf '%s\\n' $a >"$d/s"; do [ -p "$d/s" ] || exit; done
 }}
 {steps}wait
 """
@@ -78,8 +78,8 @@ class Batch:
 
     commands: Sequence[str]
     at_once: bool = False
-    first: str = field(default_factory=lambda: secrets.token_hex(16))
-    second: str = field(default_factory=lambda: secrets.token_hex(16))
+    opening: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What tells the beginning of the batch from what a login shell prints; the word of the host stands behind it."""
 
     def script(self) -> str:
         """The command line for the exec."""
@@ -87,18 +87,13 @@ class Batch:
         steps = "".join(f'( exec {command}\n) >"$d/o" 2>"$d/e"; f $?\n' for command in self.commands)
         text = _SCRIPT.format(
             no_place=NO_PLACE,
-            first=self.first,
-            second=self.second,
+            opening=self.opening,
             out=" o r" * count,
             err=" e s" * count,
             blocks="" if self.at_once else f" | dd obs={BLOCK} 2>/dev/null",
             steps=steps,
         )
         return f"exec sh -c {shlex.quote(text)}"
-
-    def mark(self) -> bytes:
-        """What stands before the first answer and behind each one."""
-        return f"{self.first}{self.second}".encode()
 
 
 def fitting(commands: Sequence[str], limit: int = MAX_SCRIPT) -> Sequence[str]:
@@ -119,9 +114,8 @@ class Frames:
     """
 
     def __init__(self, batch: Batch) -> None:
-        self._mark = batch.mark()
-        self._out = _Cutter(self._mark)
-        self._err = _Cutter(self._mark)
+        self._out = _Cutter(batch.opening.encode())
+        self._err = _Cutter(batch.opening.encode())
         self._expected = len(batch.commands)
 
     @property
@@ -141,9 +135,9 @@ class Frames:
         self._err.feed(data)
 
     @property
-    def answered(self) -> bool:
-        """Whether the first answer is there."""
-        return len(self._out.pieces) > 1
+    def answered(self) -> int:
+        """How many answers are there."""
+        return max(0, len(self._out.pieces) - 1)
 
     @property
     def out_complete(self) -> bool:
@@ -167,23 +161,26 @@ class Frames:
 
 
 class _Cutter:
-    """One stream: pieces that end with the mark, a word and a line end."""
+    """One stream: what comes before the opening, then pieces that end with the host's word, a status and a line end."""
 
-    def __init__(self, mark: bytes) -> None:
-        self._mark = mark
+    def __init__(self, opening: bytes) -> None:
+        self._opening = opening
+        self._word = b""
         self._searched = 0
         self.rest = bytearray()
         self.pieces: list[tuple[bytes, bytes]] = []
 
     def feed(self, data: bytes) -> None:
         self.rest += data
-        while (at := self.rest.find(self._mark, self._searched)) >= 0:
+        while (at := self.rest.find(mark := self._word or self._opening, self._searched)) >= 0:
             end = self.rest.find(b"\n", at)
             if end < 0:
                 self._searched = at
                 return
-            word = bytes(self.rest[at + len(self._mark) : end]).strip()
-            self.pieces.append((bytes(self.rest[:at]), word))
+            behind = bytes(self.rest[at + len(mark) : end]).strip()
+            self.pieces.append((bytes(self.rest[:at]), behind))
+            # The first line tells the word; an empty one would be found everywhere.
+            self._word = self._word or behind or self._opening
             del self.rest[: end + 1]
             self._searched = 0
-        self._searched = max(0, len(self.rest) - len(self._mark))
+        self._searched = max(0, len(self.rest) - len(mark))

@@ -14,16 +14,22 @@ from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import StringCommand
 from pyinfra.api.output import echo, format_text
-from pyinfra.api.state import State
+from pyinfra.api.state import State, StateStage
 from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
-from pyinfra.connectors.util import CommandOutput, OutputLine, extract_control_arguments, make_unix_command_for_host
+from pyinfra.connectors.util import (
+    SUDO_PASSWORD_REQUIRED_LINES,
+    CommandOutput,
+    OutputLine,
+    extract_control_arguments,
+    make_unix_command_for_host,
+)
 from typing_extensions import override
 
 from inventories._asker import reads_a_fact, watch
-from inventories._batch import MAX_SCRIPT
-from inventories._exec import lines, run_batch
-from inventories._profiles import Key, Recorder
+from inventories._batch import MAX_SCRIPT, Batch
+from inventories._exec import QUIET_SECONDS, lines, run_batch
+from inventories._profiles import Key, Recorder, encodes
 from inventories._reads import Reads
 
 if TYPE_CHECKING:
@@ -62,7 +68,8 @@ class BatchedConnector(SSHConnector):
     _declared: str | None = None
     _early: gevent.Greenlet | None = None
     _said = False
-    _first_seconds: float = READ_SECONDS
+    _first_seconds: float = QUIET_SECONDS
+    _in_blocks = True
 
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
@@ -73,13 +80,11 @@ class BatchedConnector(SSHConnector):
     @override
     def connect(self) -> None:
         super().connect()
-        if (reads := self._settled()) is not None:
-            reads.reconnected()
-            return
         if not self.data["ssh_batched_reads"]:
             return
         watch(self.state)
-        self._first_seconds = self.data["ssh_read_seconds"]
+        self._first_seconds = min(QUIET_SECONDS, self.data["ssh_read_seconds"])
+        self._in_blocks = True
         self._key = _key(self.host, self._deploy)
         facts_and_proof = self._recorder.opened(self._key)
         known = {"prepare": facts_and_proof.get("facts", []), "proof": facts_and_proof.get("proof", [])}
@@ -107,11 +112,16 @@ class BatchedConnector(SSHConnector):
     @override
     def disconnect(self) -> None:
         super().disconnect()
-        reads = self._settled()
-        if reads is not None and self._key is not None:
-            ended = self.host not in self.state.failed_hosts
-            self._recorder.closed(self._key, _learned(reads) if ended else {})
+        if self._early is not None:
+            self._early.kill()
+            self._early = None
+        if self._reads is not None and self._key is not None:
+            self._recorder.closed(self._key, _learned(self._reads) if self._came_to_its_end() else {})
             self._reads = None
+
+    def _came_to_its_end(self) -> bool:
+        executing = self.state.is_executing and self.state.current_stage <= StateStage.Execute
+        return not executing and self.host not in self.state.failed_hosts
 
     @property
     def _recorder(self) -> Recorder:
@@ -145,7 +155,7 @@ class BatchedConnector(SSHConnector):
         reads = self._settled()
         if reads is None or self._declared is None:
             return
-        self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
+        self._first_seconds = min(QUIET_SECONDS, arguments.get("_timeout") or self.data["ssh_read_seconds"])
         several = [self._command_line(command, arguments) for command in commands]
         reads.ahead(line for line in several if line is not None)
 
@@ -159,11 +169,20 @@ class BatchedConnector(SSHConnector):
     ) -> tuple[bool, CommandOutput]:
         if self._declared is None and not reads_a_fact():
             self.forget()
-            return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+            try:
+                return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+            finally:
+                # Also what another greenlet has read meanwhile.
+                self.forget()
         answer = self._from_batch(command, arguments)
         if answer is None:
             arguments["_timeout"] = arguments.get("_timeout") or self.data["ssh_read_seconds"]
-            return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+            # What pyinfra runs on the way, such as a script that tells sudo the password, is no read.
+            declared, self._declared = self._declared, None
+            try:
+                return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
+            finally:
+                self._declared = declared
         if print_input:
             echo(f"{self.host.print_prefix}>>> {self._command_line(command, arguments)}", err=True)
         output = CommandOutput(
@@ -194,8 +213,11 @@ class BatchedConnector(SSHConnector):
     def _from_batch(self, command: StringCommand, arguments: dict[str, Any]) -> Answer | None:
         executing = self.state.is_executing
         reads = self._settled()
-        # A function on the controller that reads may be waiting for what it did elsewhere.
-        if reads is None or (executing and self._declared is None and not self.host.in_op):
+        if reads is None:
+            return None
+        if executing and self._declared is None and not self.host.in_op:
+            # A function on the controller, or a condition: it may be waiting for what is done elsewhere.
+            reads.forget()
             return None
         line = self._command_line(command, arguments)
         if line is None:
@@ -203,12 +225,14 @@ class BatchedConnector(SSHConnector):
         phase = self._declared or ("execute" if executing else "prepare")
         if phase != reads.phase:
             reads.enter(phase)
-        self._first_seconds = arguments.get("_timeout") or self.data["ssh_read_seconds"]
+        self._first_seconds = min(QUIET_SECONDS, arguments.get("_timeout") or self.data["ssh_read_seconds"])
         answer = reads.answer(line, self._declared or self.host.current_op_hash)
         if reads.off is not None and not self._said:
             self._said = True
             say = self.host.log if self.state.print_fact_info else logger.debug
             say(f"reads are not batched on this host: {reads.off}")
+        if answer is not None and answer.status != 0 and _wants_a_password(answer):
+            return None
         return answer
 
     def _command_line(self, command: StringCommand, arguments: dict[str, Any]) -> str | None:
@@ -224,7 +248,8 @@ class BatchedConnector(SSHConnector):
             return None
         whole = make_unix_command_for_host(self.state, self.host, command, **rest)
         raw: str = whole.get_raw_value()
-        return raw if raw == str(whole) and "\0" not in raw and len(raw) < MAX_SCRIPT // 8 else None
+        masked = raw != str(whole)
+        return None if masked or "\0" in raw or len(raw) > MAX_SCRIPT // 8 or not encodes(raw) else raw
 
     def _run_batch(self, commands: Sequence[str]) -> list[Answer]:
         transport = self.client.get_transport() if self.client else None
@@ -232,12 +257,20 @@ class BatchedConnector(SSHConnector):
             raise SSHException(LOST_READ)
         logger.debug("Reading %d commands at once on %s", len(commands), self.host.name)
         try:
-            return run_batch(transport, commands, self._first_seconds)
-        except TimeoutError as error:
-            message = f"the command did not end within {self._first_seconds} s"
-            raise SSHException(message) from error
+            if self._in_blocks and len(commands) > 1:
+                answers = run_batch(transport, Batch(commands), self._first_seconds)
+                if len(answers) == len(commands):
+                    return answers
+                # A command holds it up or ends it. Which one is only seen when each answer comes at once.
+                self._in_blocks = False
+            return run_batch(transport, Batch(commands, at_once=True), self._first_seconds)
         except (EOFError, OSError, SSHException) as error:
             raise SSHException(str(error) if transport.is_active() else LOST_READ) from error
+
+
+def _wants_a_password(answer: Answer) -> bool:
+    """Whether sudo asks for one: alone, pyinfra asks the person."""
+    return any(line.strip() in SUDO_PASSWORD_REQUIRED_LINES for line in lines(answer.out + answer.err))
 
 
 def _key(host: Host, deploy: Sequence[str]) -> Key:

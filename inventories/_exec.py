@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paramiko import Channel, Transport
 
 QUIET_SECONDS = 60.0
-"""Behind its first answer, a batch in which nothing arrives for so long is held up by a command, which is left out."""
+"""A command that takes longer holds its batch up, and is run alone. In blocks, the time of a whole batch."""
 MAX_BYTES = 64 << 20
 """A batch that answers more is ended; what was being read is then run alone."""
 _CHUNK = 1 << 16
@@ -64,41 +64,32 @@ class Client(SSHClient):
         return channel.makefile_stdin("wb"), _Lines(out, channel), _Lines(err, channel)
 
 
-def run_batch(transport: Transport, commands: Sequence[str], first_seconds: float = QUIET_SECONDS) -> list[Answer]:
-    """Run commands as one batch; fewer answers than commands when one of them holds it up.
+def run_batch(transport: Transport, batch: Batch, first_seconds: float = QUIET_SECONDS) -> list[Answer]:
+    """Run a batch; fewer answers than commands when one of them holds it up or ends it.
+
+    Which one that is only tells a batch whose answers come at once; in blocks, some answers may be missing before it.
 
     Args:
         transport: an open connection.
-        commands: what is asked for comes first.
-        first_seconds: how long the first command may take, as it could not be asked another way.
+        batch: what is asked for comes first.
+        first_seconds: how long the first command may take.
 
     Raises:
-        TimeoutError: the first command did not end in time.
         BatchError: the host cannot run a batch; the message says why.
         EOFError: the connection was closed.
         SSHException: the connection does not carry it, or the login shell prints something before each command.
     """
-    if len(commands) > 1:
-        with contextlib.suppress(TimeoutError):
-            answers = _answers(transport, Batch(commands), min(first_seconds, QUIET_SECONDS))
-            if len(answers) == len(commands):
-                return answers
-    # A command holds it up or ends it. Which one is only seen when each answer comes at once.
-    return _answers(transport, Batch(commands, at_once=True), first_seconds)
-
-
-def _answers(transport: Transport, batch: Batch, first_seconds: float) -> list[Answer]:
     frames = Frames(batch)
     channel = transport.open_session()
     try:
-        channel.settimeout(first_seconds)
         channel.exec_command(batch.script())
         channel.shutdown_write()
-        _pump(channel, frames, batch, min(first_seconds, QUIET_SECONDS))
-        if not (frames.out_complete and frames.err_complete) and not transport.is_active():
+        timed_out = _pump(channel, frames, first_seconds)
+        complete = frames.out_complete and frames.err_complete
+        if not complete and not transport.is_active():
             message = "the connection was closed"
             raise EOFError(message)
-        if frames.before is None:
+        if frames.before is None and not timed_out:
             said = " ".join(text(frames.said).split())[:300]
             raise BatchError(said or "the login shell does not run the batch")
         if frames.before:
@@ -112,32 +103,48 @@ def _answers(transport: Transport, batch: Batch, first_seconds: float) -> list[A
         channel.close()
 
 
-def _pump(channel: Channel, frames: Frames, batch: Batch, quiet_seconds: float) -> None:
-    """Read both streams until the batch is complete, ends, goes quiet or answers too much.
-
-    Raises:
-        TimeoutError: it went quiet, and nothing was answered or the answers come in blocks.
-    """
+def _pump(channel: Channel, frames: Frames, first_seconds: float) -> bool:
+    """Read both streams until the batch is complete, ends, answers too much, or does not answer in time: then True."""
     other = gevent.spawn(_read_errors, channel, frames)
-    size = 0
     try:
-        while not frames.out_complete and size <= MAX_BYTES and (data := channel.recv(_CHUNK)):
-            size += len(data)
-            frames.out(data)
-            if frames.answered:
-                channel.settimeout(quiet_seconds)
-    except TimeoutError:
-        if channel.get_transport().is_active() and not (batch.at_once and frames.answered):
-            raise
+        timed_out = _read_answers(channel, frames, first_seconds)
+        # The marks of both streams are written one behind the other, but may arrive far apart.
+        other.join(timeout=QUIET_SECONDS if frames.out_complete else 1.0)
     finally:
-        # The marks of both streams are written one behind the other.
-        other.join(timeout=1.0)
         other.kill()
+    return timed_out
+
+
+def _read_answers(channel: Channel, frames: Frames, first_seconds: float) -> bool:
+    """Whether an answer did not end in time: each has its own, so that one that prints for ever ends as well."""
+    size, answered = 0, 0
+    deadline = time.monotonic() + first_seconds
+    while not frames.out_complete and size <= MAX_BYTES:
+        channel.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            data = channel.recv(_CHUNK)
+        except TimeoutError:
+            return True
+        if not data:
+            return False
+        size += len(data)
+        frames.out(data)
+        if frames.answered > answered:
+            answered, deadline = frames.answered, time.monotonic() + min(first_seconds, QUIET_SECONDS)
+        elif time.monotonic() > deadline:
+            return True
+    return False
 
 
 def _read_errors(channel: Channel, frames: Frames) -> None:
     size = 0
-    with contextlib.suppress(TimeoutError):
-        while not frames.err_complete and size <= MAX_BYTES and (data := channel.recv_stderr(_CHUNK)):
-            size += len(data)
-            frames.err(data)
+    while not frames.err_complete and size <= MAX_BYTES:
+        try:
+            data = channel.recv_stderr(_CHUNK)
+        except TimeoutError:
+            # The time of an answer is kept by who reads the other stream, and ends this one.
+            continue
+        if not data:
+            return
+        size += len(data)
+        frames.err(data)

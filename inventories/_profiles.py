@@ -6,6 +6,7 @@ user's own, may be written by others, is too long, cannot be read or was written
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -59,15 +60,20 @@ def directory() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "photon-fleet" / "reads"
 
 
-def load(key: Key) -> dict[str, list[str]]:
-    """The profile of a key, or the newest of its family, or none."""
-    with contextlib.suppress(OSError):
+def load(key: Key) -> dict[str, list[str]] | None:
+    """The profile of exactly this key."""
+    with contextlib.suppress(OSError, RuntimeError):
         _require_private(directory().stat(), stat.S_ISDIR)
-        own = directory() / key.filename
-        relatives = sorted(directory().glob(f"{key.family}-*.json"), key=lambda path: path.stat().st_mtime)
-        for path in [own, *reversed(relatives)]:
-            found = _read(path, key.family)
-            if found is not None:
+        return _read(directory() / key.filename, key.family)
+    return None
+
+
+def newest(family: str) -> dict[str, list[str]]:
+    """The newest profile of a family, or none."""
+    with contextlib.suppress(OSError, RuntimeError):
+        _require_private(directory().stat(), stat.S_ISDIR)
+        for path in sorted(directory().glob(f"{family}-*.json"), key=lambda path: -path.stat().st_mtime):
+            if (found := _read(path, family)) is not None:
                 return found
     return {}
 
@@ -91,11 +97,20 @@ def _read(path: Path, family: str) -> dict[str, list[str]] | None:
         return None
 
 
+def encodes(command: str) -> bool:
+    """Whether a command can be sent: a path that is no UTF-8 cannot, as text."""
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parse(document: Any, family: str) -> dict[str, list[str]] | None:  # noqa: ANN401 - what JSON gives
     if document["format"] != FORMAT or document["family"] != family:
         return None
     commands = document["commands"]
-    if not all(isinstance(command, str) for command in commands):
+    if not all(isinstance(command, str) and encodes(command) for command in commands):
         return None
     return {str(phase): [commands[index] for index in order] for phase, order in document["phases"].items()}
 
@@ -112,7 +127,7 @@ def save(key: Key, phases: Phases) -> None:
     text = json.dumps(document, indent=0)
     if len(text) > MAX_BYTES:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
         directory().mkdir(parents=True, exist_ok=True, mode=0o700)
         _require_private(directory().stat(), stat.S_ISDIR)
         _replace(directory() / key.filename, text)
@@ -142,6 +157,10 @@ def _prune() -> None:
     for number, path in enumerate(files):
         if number >= MAX_FILES or path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)
+    for path in directory().glob(".new-*"):
+        # Of a run that was killed; one that is being written is younger.
+        if path.stat().st_mtime < time.time() - 3600:
+            path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -149,15 +168,25 @@ class Recorder:
     """The profiles of one run: each read once, each written once, however many hosts share it."""
 
     _known: dict[Key, dict[str, list[str]]] = field(default_factory=dict)
+    _families: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     _learned: dict[Key, list[Phases]] = field(default_factory=dict)
     _open: int = 0
+
+    def __post_init__(self) -> None:
+        # A host that is connected but never disconnected would keep the count from getting to zero.
+        atexit.register(self._flush)
 
     def opened(self, key: Key) -> dict[str, list[str]]:
         """A host is connected: what is known of its reads."""
         self._open += 1
-        if key not in self._known:
-            self._known[key] = load(key)
-        return self._known[key]
+        if key not in self._known and (own := load(key)) is not None:
+            self._known[key] = own
+        return self._known.get(key) or self._of_family(key.family)
+
+    def _of_family(self, family: str) -> dict[str, list[str]]:
+        if family not in self._families:
+            self._families[family] = newest(family)
+        return self._families[family]
 
     def closed(self, key: Key, phases: Phases) -> None:
         """A host is disconnected: what it read, nothing when its run did not come to its end."""
@@ -174,10 +203,20 @@ class Recorder:
         for key, several in self._learned.items():
             # A phase that this run did not reach (a dry run has no proof) keeps what was known of it.
             joined = {**self._known.get(key, {}), **_joined(several)}
-            if joined != self._known.get(key) and written.get(key.family, 0) < MAX_FILES // 4:
-                save(key, joined)
-                written[key.family] = written.get(key.family, 0) + 1
+            if joined and written.setdefault(key.family, 0) < MAX_FILES // 4:
+                written[key.family] += 1
+                keep(key, joined, changed=joined != self._known.get(key))
+                self._known[key] = joined
         self._learned.clear()
+
+
+def keep(key: Key, phases: Phases, *, changed: bool) -> None:
+    """Save a profile, or note that it was used: the oldest ones go first."""
+    if changed:
+        save(key, phases)
+        return
+    with contextlib.suppress(OSError, RuntimeError):
+        os.utime(directory() / key.filename)
 
 
 def _joined(several: Sequence[Phases]) -> dict[str, list[str]]:

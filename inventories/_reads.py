@@ -50,6 +50,7 @@ class Reads:
         self._served: set[tuple[object, str]] = set()
         self._alone: set[str] = set()
         self._window: int | None = None
+        self._epoch = 0
         self._at = 0
         self.asked: dict[str, list[str]] = {}
         self.off: str | None = None
@@ -57,6 +58,7 @@ class Reads:
 
     def forget(self, *, everything_next: bool = False) -> None:
         """The host may have changed. With `everything_next` the next read brings the whole profile."""
+        self._epoch += 1
         self._memory.clear()
         self._served.clear()
         self._window = None if everything_next else 1
@@ -69,11 +71,6 @@ class Reads:
     @property
     def phase(self) -> str:
         return self._phase
-
-    def reconnected(self) -> None:
-        """The connection is new: nothing that was read or noticed over the old one holds."""
-        self.off = None
-        self.forget(everything_next=True)
 
     def answer(self, command: str, asker: object) -> Answer | None:
         """The answer to a read, or None when it has to be run alone.
@@ -88,11 +85,13 @@ class Reads:
             return None
         if self._memory and self._clock() - self._since > MEMORY_SECONDS:
             self.forget(everything_next=True)
-        again = (asker, command) in self._served
+        if (asker, command) in self._served:
+            # It waits for something: what else was read before is as old.
+            self.forget()
         self._served.add((asker, command))
-        if command in self._memory and not again:
+        if command in self._memory:
             return self._memory[command]
-        return self._read([command] if again else self._with_followers(command)).get(command)
+        return self._read(self._with_followers(command)).get(command)
 
     def ahead(self, commands: Iterable[str]) -> None:
         """Read what is going to be asked, in one batch with what was read in this phase the last time."""
@@ -120,6 +119,7 @@ class Reads:
             self._since = self._clock()
         self._window = 2 if self._window is None else self._window * 2
         found: dict[str, Answer] = {}
+        epoch = self._epoch
         while commands and self.off is None:
             part = fitting(commands)
             commands = commands[len(part) :]
@@ -129,20 +129,20 @@ class Reads:
                 self.off = str(error)
                 break
             for command, answer in zip(part, answers, strict=False):
-                self._keep(command, answer, found)
+                self._keep(command, answer, found, lasting=epoch == self._epoch)
             if len(answers) < len(part):
                 self._alone.add(part[len(answers)])
                 break
         return found
 
-    def _keep(self, command: str, answer: Answer, found: dict[str, Answer]) -> None:
+    def _keep(self, command: str, answer: Answer, found: dict[str, Answer], *, lasting: bool) -> None:
         if answer.status in _NOT_STARTED:
             self._alone.add(command)
             return
         found[command] = answer
         if len(answer.out) + len(answer.err) > KEEP_BYTES:
             self._alone.add(command)
-        else:
+        elif lasting:
             self._memory[command] = answer
 
     def learned(self) -> dict[str, list[str]]:

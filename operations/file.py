@@ -122,6 +122,9 @@ class Text:
 def write_all(files: Sequence[Text], *, after: str = "") -> StringCommand:
     """The command that puts several files in place in one transfer: when one cannot be written, none is replaced.
 
+    A target that cannot be replaced (immutable, or a mount point) fails the command; those before it are replaced then,
+    and `after` is run for them.
+
     Args:
         files: each with an absolute path; directories are made when missing.
         after: a shell command that makes them hold.
@@ -142,12 +145,15 @@ def write_all(files: Sequence[Text], *, after: str = "") -> StringCommand:
             f"chmod {shlex.quote(each.mode)} {new}",
             f"chown {shlex.quote(f'{each.user}:{each.group}')} {new}",
         ]
-        moves.append(f"mv -fT {new} {shlex.quote(each.path)}")
+        moves.append(f"mv -fT {new} {shlex.quote(each.path)} && moved=1")
     unset = " ".join(f"new{number}=" for number in range(len(files)))
-    body = f"{{ {' && '.join([*steps, *moves])}; }} || {{ rm -f {' '.join(names)}; exit 1; }}"
-    script = f"umask 022 && {unset} && {{ {body}; }}"
+    then = f'if [ -n "$moved" ]; then {{ {after}; }} || done=; fi; ' if after else ""
+    script = (
+        f"umask 022; moved= done= {unset}; {{ {' && '.join([*steps, *moves])}; }} && done=1; rm -f {' '.join(names)}; "
+        f'{then}[ -n "$done" ]'
+    )
     contents = "".join(_whole_lines(each.content) for each in files)
-    return StringCommand(f"{script} && {{ {after}; }}" if after else script, _stdin=contents)
+    return StringCommand(script, _stdin=contents)
 
 
 @operation()

@@ -46,6 +46,16 @@ def test_a_transfer_that_is_cut_replaces_none(wanted, tmp_path, cut: int) -> Non
     assert found(tmp_path) == {"a.conf": "old"}
 
 
+def test_a_target_that_cannot_be_replaced_fails_and_what_was_replaced_holds(wanted, tmp_path) -> None:
+    (tmp_path / "sub dir" / "it's" / "kept").mkdir(parents=True)
+    assert carry_out(wanted, after=f"touch '{tmp_path}/after'") != 0
+    assert found(tmp_path) == {"a.conf": "one\n", "after": ""}
+
+
+def test_what_makes_them_hold_may_fail(wanted) -> None:
+    assert carry_out(wanted, after="false") != 0
+
+
 def test_one_that_cannot_be_written_keeps_the_others(wanted, tmp_path) -> None:
     (tmp_path / "a.conf").write_text("old")
     (tmp_path / "file").write_text("")

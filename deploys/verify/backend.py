@@ -99,13 +99,13 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
         read_ahead = getattr(self._pyinfra_host.connector, "read_ahead", None)
         if read_ahead:
             # What could not be read together says why when it is read by itself.
-            with suppress(TimeoutError, OSError, SSHException):
+            with suppress(Exception):
                 read_ahead([_marked(line) for line in lines], **self._arguments)
         for line in lines:
             try:
                 self._seen[line] = self._run(line)
-            except UnreadableError as error:
-                self._seen[line] = error
+            except Exception as error:  # noqa: BLE001 - a check that cannot be read has failed, and no other has
+                self._seen[line] = error if isinstance(error, UnreadableError) else UnreadableError(str(error))
 
     def last_words(self) -> str:
         """What the last command was, and how it ended."""

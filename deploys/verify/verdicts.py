@@ -29,7 +29,7 @@ class Verdict:
     expected: str
     actual: str
     because: str | None = None
-    """The failed check without which this one can tell nothing; then `actual` was not read."""
+    """The failed check without which this one can tell nothing; then `actual` says only that."""
 
     def __str__(self) -> str:
         where = f"{self.policy}.{self.field}" if self.field else self.policy

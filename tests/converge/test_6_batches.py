@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyinfra.api import StringCommand
 
 from deploys.verify.session import Session, connect, loaded
+from inventories._batch import Batch
 from inventories._exec import run_batch
 from inventories._profiles import directory
 from tests.bench.proxy import Proxy
@@ -133,7 +134,7 @@ def different(session: Session, name: str, commands: list[str]) -> list[str]:
     transport = session.state.inventory.get_host(name).connector.client.get_transport()
     for _ in range(4):
         # What changes by itself (the log of a health check) is asked again.
-        answers = run_batch(transport, commands)
+        answers = run_batch(transport, Batch(commands))
         found = {line: (each.status, each.out, each.err) for line, each in zip(commands, answers, strict=True)}
         commands = [line for line in commands if alone(transport, line) != found[line]]
     return commands
@@ -226,12 +227,13 @@ def learned_and_then(tmp_path: Path, command: str, between, *arguments: str, lim
     return deploy(tmp_path / "reads.py", READS % command, *arguments, limit=limit), time.monotonic() - began
 
 
-def test_a_read_that_hangs_ends_its_host_and_no_other(converged, on, tmp_path) -> None:
-    wait = "[ ! -e /run/hang ] || sleep 600"
+@pytest.mark.parametrize("forever", ["sleep 600", "while sleep 0.5; do echo tick; done"])
+def test_a_read_that_does_not_end_ends_its_host_and_no_other(converged, on, tmp_path, forever: str) -> None:
+    wait = f"[ ! -e /run/hang ] || {forever}"
     done, seconds = learned_and_then(
         tmp_path, wait, lambda: on("db-1", "touch /run/hang"), "--data", "ssh_read_seconds=4", limit="*-1"
     )
-    on("db-1", "rm /run/hang; pkill -x sleep || true")
+    on("db-1", "rm /run/hang; pkill -f 'run/hang' || true; pkill -x sleep || true")
     assert done.status == 1
     assert "the command did not end within 4 s" in done.err
     assert re.search(r"\[db-1\].*could not load fact: server.Command command=\[ ! -e /run/hang", done.err)

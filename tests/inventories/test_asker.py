@@ -92,3 +92,24 @@ def test_an_operation_that_did_something_on_the_controller_ends_what_is_known(ru
         add_op(run.state, each)
     run_ops(run.state)
     assert run.host.connector.forgotten == 1
+
+
+def test_an_operation_within_a_function_knows_nothing_from_before(run) -> None:
+    @operation()
+    def inner():
+        yield from ()
+
+    @operation(_set_in_op=False)
+    def outer():
+        yield FunctionCommand(lambda: inner() is not None, (), {})
+
+    @operation()
+    def last():
+        yield from ()
+
+    watch(run.state)
+    for each in (outer, last):
+        add_op(run.state, each)
+    run_ops(run.state)
+    # When the inner one begins, and behind the function that called it.
+    assert run.host.connector.forgotten == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -126,16 +127,31 @@ def test_many_short_batches_all_end(shell: list[str]) -> None:
     assert [process.wait(timeout=60) for process in running] == [0] * len(running)
 
 
-def test_the_mark_is_in_no_process_list() -> None:
-    batch = Batch([shell_command("ps axww -o args")])
+def test_what_others_can_see_of_a_batch_does_not_end_an_answer() -> None:
+    """The command line and the environment of every process are in the answer, and it is whole all the same."""
+    look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+    batch = Batch([shell_command(look), shell_command("echo behind")])
     frames = Frames(batch)
     process = start(["sh"], batch.script())
     out, err = process.communicate(timeout=30)
     frames.out(out)
     frames.err(err)
-    (answer,) = frames.answers()
-    assert batch.first.encode() in answer.out
-    assert batch.mark() not in answer.out
+    first, second = frames.answers()
+    assert batch.opening.encode() in first.out
+    assert frames._out._word not in first.out
+    assert second.out == b"behind\n"
+
+
+def test_a_user_who_writes_what_is_printed_cannot_forge_another_answer(tmp_path) -> None:
+    """He sees the script and may join whatever is in it."""
+    batch = Batch([shell_command(f"cat {tmp_path}/mine"), shell_command("echo real")])
+    words = [batch.opening, *re.findall(r"[0-9a-f]{32}", batch.script())]
+    (tmp_path / "mine").write_text("".join(f"{word} 0\nFORGED\n{word}{word} 0\n" for word in words))
+    frames = Frames(batch)
+    out, err = start(["sh"], batch.script()).communicate(timeout=30)
+    frames.out(out)
+    frames.err(err)
+    assert [answer.out for answer in frames.answers()] == [(tmp_path / "mine").read_bytes(), b"real\n"]
 
 
 def test_nothing_is_left_on_the_host() -> None:
@@ -199,8 +215,9 @@ def test_what_the_login_shell_prints_is_kept_apart() -> None:
 def test_an_end_without_a_status_is_refused() -> None:
     batch = Batch(["a"])
     frames = Frames(batch)
-    frames.out(batch.mark() + b"\n" + batch.mark() + b" nonsense\n")
-    frames.err(batch.mark() + b"\n" + batch.mark() + b"\n")
+    opening = batch.opening.encode() + b"word\n"
+    frames.out(opening + b"word nonsense\n")
+    frames.err(opening + b"word\n")
     with pytest.raises(BatchError, match="nonsense"):
         list(frames.answers())
 

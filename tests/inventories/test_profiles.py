@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from inventories import _profiles
-from inventories._profiles import Key, Recorder, directory, load, save
+from inventories._profiles import Key, Recorder, directory, load, newest, save
 
 RUN = {"deploy": ["deploys/host.py"], "only": None, "groups": ["web"], "versions": ["0.1.0", "3.10"]}
 KEY = Key.of(RUN, {"ssh": {"ports": [22]}})
@@ -46,7 +46,9 @@ def test_it_is_for_the_user_alone() -> None:
 )
 def test_another_kind_of_run_has_its_own(other: dict[str, object]) -> None:
     save(KEY, PHASES)
-    assert load(Key.of(other, {"ssh": {"ports": [22]}})) == {}
+    key = Key.of(other, {"ssh": {"ports": [22]}})
+    assert load(key) is None
+    assert newest(key.family) == {}
 
 
 def test_after_a_change_of_a_policy_the_newest_of_the_family_serves() -> None:
@@ -54,10 +56,10 @@ def test_after_a_change_of_a_policy_the_newest_of_the_family_serves() -> None:
     save(old, {"facts": ["old"]})
     save(new, {"facts": ["new"]})
     os.utime(directory() / old.filename, (1, 1))
-    assert load(changed) == {"facts": ["new"]}
+    assert Recorder().opened(changed) == {"facts": ["new"]}
     save(changed, {"facts": ["exact"]})
     os.utime(directory() / changed.filename, (2, 2))
-    assert load(changed) == {"facts": ["exact"]}
+    assert Recorder().opened(changed) == {"facts": ["exact"]}
 
 
 def _truncate(path) -> None:
@@ -109,19 +111,20 @@ def _too_long(path) -> None:
 def test_what_is_not_a_profile_of_ours_is_ignored(spoil) -> None:
     save(KEY, PHASES)
     spoil(directory() / KEY.filename)
-    assert load(KEY) == {}
+    assert load(KEY) is None
+    assert newest(KEY.family) == {}
 
 
 def test_a_file_of_another_user_is_ignored(monkeypatch) -> None:
     save(KEY, PHASES)
     monkeypatch.setattr(_profiles.os, "geteuid", lambda: 4711)
-    assert load(KEY) == {}
+    assert load(KEY) is None
 
 
 def test_a_directory_that_others_may_write_is_not_used() -> None:
     save(KEY, PHASES)
     directory().chmod(0o777)
-    assert load(KEY) == {}
+    assert load(KEY) is None
     save(Key.of(RUN, "more"), PHASES)
     assert len(list(directory().iterdir())) == 1
 
@@ -129,7 +132,7 @@ def test_a_directory_that_others_may_write_is_not_used() -> None:
 def test_a_cache_that_cannot_be_written_is_no_trouble(cache) -> None:
     cache.write_text("a file where the directory should be")
     save(KEY, PHASES)
-    assert load(KEY) == {}
+    assert load(KEY) is None
 
 
 def test_the_cache_is_bounded() -> None:
@@ -153,7 +156,7 @@ def test_the_last_host_of_a_run_writes_what_all_have_read() -> None:
         assert recorder.opened(KEY) == {}
     recorder.closed(KEY, {"facts": ["a", "b"]})
     recorder.closed(KEY, {})
-    assert load(KEY) == {}
+    assert load(KEY) is None
     recorder.closed(KEY, {"facts": ["a", "x", "b", "a"]})
     assert load(KEY) == {"facts": ["a", "x", "b", "a"]}
 
@@ -174,4 +177,29 @@ def test_nothing_is_written_when_nothing_is_new() -> None:
     recorder = Recorder()
     recorder.opened(KEY)
     recorder.closed(KEY, PHASES)
-    assert (directory() / KEY.filename).stat().st_mtime == 5
+    # Only when it was last used: the oldest go first.
+    assert (directory() / KEY.filename).stat().st_mtime > 5
+    assert [entry.name for entry in directory().iterdir()] == [KEY.filename]
+
+
+def test_hosts_with_policies_of_their_own_share_what_is_known_of_their_family(monkeypatch) -> None:
+    save(KEY, PHASES)
+    recorder, reads = Recorder(), []
+    original = _profiles.newest
+    monkeypatch.setattr(_profiles, "newest", lambda family: reads.append(family) or original(family))
+    known = [recorder.opened(Key.of(RUN, number)) for number in range(50)]
+    assert len(reads) == 1
+    assert all(each is known[0] for each in known)
+
+
+def test_a_user_without_a_home_has_no_profiles(monkeypatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(_profiles.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    save(KEY, PHASES)
+    assert load(KEY) is None
+    assert newest(KEY.family) == {}
+
+
+def test_a_command_that_cannot_be_sent_is_no_command() -> None:
+    save(KEY, {"facts": ["cat /tmp/\udcff"]})
+    assert load(KEY) is None
