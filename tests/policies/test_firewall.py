@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploys.errors import InputError
@@ -162,6 +162,7 @@ rules = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(rules, max_size=6, unique_by=lambda rule: rule.name), ports)
 def test_a_rule_set_is_refused_exactly_when_no_line_matches_the_run(given_rules: list[Rule], port: int) -> None:
     """Against the rendered text: the decision and the rules cannot drift apart."""
