@@ -83,7 +83,7 @@ class BatchedConnector(SSHConnector):
         if not self.data["ssh_batched_reads"]:
             return
         watch(self.state)
-        self._first_seconds = min(QUIET_SECONDS, self.data["ssh_read_seconds"])
+        self._first_seconds = self._limit({})
         self._in_blocks = True
         self._key = _key(self.host, self._deploy)
         facts_and_proof = self._recorder.opened(self._key)
@@ -133,6 +133,15 @@ class BatchedConnector(SSHConnector):
             reads.forget()
 
     @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """What may change the host: neither what was read before holds, nor what another greenlet reads meanwhile."""
+        self.forget()
+        try:
+            yield
+        finally:
+            self.forget()
+
+    @contextmanager
     def reading(self, phase: str, *, whole: bool = True) -> Iterator[None]:
         """Commands within are reads, whoever runs them, and see the host as it is from here on.
 
@@ -155,7 +164,7 @@ class BatchedConnector(SSHConnector):
         reads = self._settled()
         if reads is None or self._declared is None:
             return
-        self._first_seconds = min(QUIET_SECONDS, arguments.get("_timeout") or self.data["ssh_read_seconds"])
+        self._first_seconds = self._limit(arguments)
         several = [self._command_line(command, arguments) for command in commands]
         reads.ahead(line for line in several if line is not None)
 
@@ -168,12 +177,8 @@ class BatchedConnector(SSHConnector):
         **arguments: Any,
     ) -> tuple[bool, CommandOutput]:
         if self._declared is None and not reads_a_fact():
-            self.forget()
-            try:
+            with self._changing():
                 return self._run_alone(command, print_output=print_output, print_input=print_input, **arguments)
-            finally:
-                # Also what another greenlet has read meanwhile.
-                self.forget()
         answer = self._from_batch(command, arguments)
         if answer is None:
             arguments["_timeout"] = arguments.get("_timeout") or self.data["ssh_read_seconds"]
@@ -202,13 +207,13 @@ class BatchedConnector(SSHConnector):
 
     @override
     def put_file(self, *args: Any, **arguments: Any) -> bool:
-        self.forget()
-        return bool(super().put_file(*args, **arguments))
+        with self._changing():
+            return bool(super().put_file(*args, **arguments))
 
     @override
     def rsync(self, *args: Any, **arguments: Any) -> bool:
-        self.forget()
-        return bool(super().rsync(*args, **arguments))
+        with self._changing():
+            return bool(super().rsync(*args, **arguments))
 
     def _from_batch(self, command: StringCommand, arguments: dict[str, Any]) -> Answer | None:
         executing = self.state.is_executing
@@ -225,7 +230,7 @@ class BatchedConnector(SSHConnector):
         phase = self._declared or ("execute" if executing else "prepare")
         if phase != reads.phase:
             reads.enter(phase)
-        self._first_seconds = min(QUIET_SECONDS, arguments.get("_timeout") or self.data["ssh_read_seconds"])
+        self._first_seconds = self._limit(arguments)
         answer = reads.answer(line, self._declared or self.host.current_op_hash)
         if reads.off is not None and not self._said:
             self._said = True
@@ -250,6 +255,10 @@ class BatchedConnector(SSHConnector):
         raw: str = whole.get_raw_value()
         masked = raw != str(whole)
         return None if masked or "\0" in raw or len(raw) > MAX_SCRIPT // 8 or not encodes(raw) else raw
+
+    def _limit(self, arguments: dict[str, Any]) -> float:
+        """Seconds that a command may hold its batch up."""
+        return min(QUIET_SECONDS, arguments.get("_timeout") or self.data["ssh_read_seconds"])
 
     def _run_batch(self, commands: Sequence[str]) -> list[Answer]:
         transport = self.client.get_transport() if self.client else None

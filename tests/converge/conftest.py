@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,28 @@ def on(lab):
 def address(lab):
     """The address of a lab host by name."""
     return lambda name: next(spec.address for spec, _ in lab.status() if spec.name == name)
+
+
+@pytest.fixture
+def cut_while_it_runs(lab):
+    """Runs a deploy file on db-1 and pulls the host's cable 4 s later: status, errors, and the seconds from then."""
+
+    def run_and_cut(deploy: Path) -> tuple[int, str, float]:
+        process = subprocess.Popen(
+            [program("pyinfra"), INVENTORY, deploy, "-y", "--limit", "db-1"], cwd=ROOT, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            time.sleep(4)
+            lab.cut("db-1")
+            cut = time.monotonic()
+            _, err = process.communicate(timeout=150)
+        finally:
+            lab.cut("db-1", down=False)
+            process.kill()
+        return process.returncode, err, time.monotonic() - cut
+
+    return run_and_cut
 
 
 @pytest.fixture

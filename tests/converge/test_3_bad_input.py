@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-
 import pytest
 
-from tests.converge.conftest import ROOT, converge, dry, program, prove
+from tests.converge.conftest import converge, dry, prove
 
 pytestmark = pytest.mark.lab
 
@@ -133,24 +130,13 @@ def test_an_unreachable_host_is_one_verdict_and_the_others_finish(converged, lab
         lab.cut("db-1", down=False)
 
 
-def test_a_link_that_drops_in_the_middle_ends_that_host_in_bounded_time(converged, lab) -> None:
+def test_a_link_that_drops_in_the_middle_ends_that_host_in_bounded_time(converged, lab, cut_while_it_runs) -> None:
     runs = "from pyinfra.operations import server\nserver.shell(name='Wait', commands=['sleep 200'])\n"
     deploy = lab.state_dir() / "wait.py"
     deploy.write_text(runs)
-    process = subprocess.Popen(
-        [program("pyinfra"), "inventories/lab.py", deploy, "-y", "--limit", "db-1"], cwd=ROOT, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        time.sleep(4)
-        lab.cut("db-1")
-        cut = time.monotonic()
-        _, err = process.communicate(timeout=150)
-    finally:
-        lab.cut("db-1", down=False)
-        process.kill()
-    assert time.monotonic() - cut < 120
-    assert process.returncode == 1
+    status, err, seconds = cut_while_it_runs(deploy)
+    assert seconds < 120
+    assert status == 1
     assert "the connection was lost while the command ran" in err
 
 
