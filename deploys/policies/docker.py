@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from pyinfra import host
-from pyinfra.operations import server, systemd
+from pyinfra.operations import server
 from typing_extensions import override
 
 from deploys.policies.base import Check, Policy, Risk, file_check
 from deploys.policies.docker_models import Container, Daemon, Image, Network
 from deploys.policies.secret import Secret
 from deploys.policies.types import Word
-from operations import docker, file, tdnf
+from operations import docker, file, systemd, tdnf
 from operations.docker import DAEMON_JSON
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Docker(Policy):
         )  # fmt: skip
         server.sysctl(name="Let the kernel forward now", key="net.ipv4.ip_forward", value=1)
         docker.daemon(name="Configure Docker", content=self.render())
-        systemd.service(name="Run Docker, now and at boot", service="docker.service", running=True, enabled=True)
+        systemd.unit(name="Run Docker, now and at boot", unit="docker.service", running=True, enabled=True)
         for network in host.loop(self.networks):
             docker.network(
                 name=f"Network {network.name}", network=network.name, driver=network.driver,

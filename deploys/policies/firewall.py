@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from pyinfra.operations import systemd
 from typing_extensions import override
 
 from deploys.policies.base import Check, Contains, Policy, Risk, file_check
@@ -20,7 +19,7 @@ from deploys.policies.firewall_rules import Interface, Rule, icmp_rules
 from deploys.policies.render import render
 from facts.iptables import Family
 from facts.ssh import Connection
-from operations import file, iptables
+from operations import file, iptables, systemd
 from operations.iptables import SAVE_FILES, canonical
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Firewall(Policy):
             name="Restart Docker with iptables.service", path=DROP_IN,
             content=render("firewall/docker-drop-in"), mode="644", after="systemctl daemon-reload",
         )  # fmt: skip
-        systemd.service(name="Load the rules at boot", service="iptables.service", enabled=True)
+        systemd.unit(name="Load the rules at boot", unit="iptables.service", enabled=True)
         iptables.ruleset(name="Load the IPv4 rules", family="ipv4", chains=self.chains("ipv4"), refuse=self.locks_out)
         iptables.ruleset(name="Load the IPv6 rules", family="ipv6", chains=self.chains("ipv6"), refuse=self.locks_out)
 

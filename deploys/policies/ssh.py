@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from paramiko import Transport
 from pydantic import AfterValidator, Field
-from pyinfra.operations import server, systemd
+from pyinfra.operations import server
 from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk, file_check
 from deploys.policies.render import render
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
-from operations import sshd
+from operations import sshd, systemd
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -178,7 +178,7 @@ class Ssh(Policy):
                 name=f"Let the keys of {login.user} in", user=login.user, public_keys=list(login.keys)
             )
         sshd.config(name="Configure sshd", content=self.render(), refuse=self.locks_out)
-        systemd.service(name="Start sshd at boot", service="sshd.service", running=True, enabled=True)
+        systemd.unit(name="Start sshd at boot", unit="sshd.service", running=True, enabled=True)
 
     @override
     def checks(self) -> Iterable[Check]:

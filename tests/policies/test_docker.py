@@ -3,15 +3,73 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from deploys.errors import InputError
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import Container, Daemon, Image, Network, Publish, Volume
+from deploys.policies.docker_models import AddressPool, Container, Daemon, Health, Image, Network, Publish, Volume
 from deploys.policies.secret import Secret
 from operations.docker import definition_hash, differences, familiar
-from tests.policies.examples import archive
+from tests.lab import images
+
+
+def archive(directory: Path, content: str) -> Path:
+    """An archive of `lab/web:1`, different for each content."""
+    path = directory / f"{content}.tar"
+    path.write_bytes(images._archive("lab/web:1", content.encode()))
+    return path
+
+
+def examples(directory: Path) -> tuple[Docker, Docker]:
+    """Two policies that differ in every field, for the contract test."""
+    return (
+        Docker(
+            engine="28.2.2",
+            networks=[Network(name="n", subnet="10.9.0.0/24", gateway="10.9.0.1")],
+            images=[Image(reference="lab/web:1", archive=archive(directory, "one"))],
+            containers=[Container(name="c", image="nginx:1", health=Health(command="true"))],
+        ),
+        Docker(
+            engine="29.0.1",
+            daemon=Daemon(
+                log_driver="local",
+                log_max_size="1m",
+                log_max_files=9,
+                live_restore=False,
+                userland_proxy=False,
+                inter_container=False,
+                no_new_privileges=True,
+                address_pools=[AddressPool(base="10.0.0.0/8", size=24)],
+                dns=["10.0.0.1"],
+                mtu=1400,
+                registry_mirrors=["https://a.example"],
+                insecure_registries=["b.example"],
+                data_root="/srv/docker",
+            ),
+            networks=[
+                Network(name="n", driver="macvlan", subnet="10.9.0.0/16", gateway="10.9.0.2", internal=True),
+            ],
+            images=[Image(reference="lab/web:1", archive=archive(directory, "two"))],
+            containers=[
+                Container(
+                    name="c",
+                    image="nginx:2",
+                    command=["sleep", "1"],
+                    ports=[Publish(host=8080, container=80, address="10.0.0.1")],
+                    volumes=[Volume(source="/srv", target="/data", read_only=True)],
+                    env={"A": "b", "PASSWORD": Secret.env("PASSWORD")},
+                    restart="on-failure:3",
+                    health=Health(command="false", interval_seconds=1, timeout_seconds=2, retries=4, start_seconds=5),
+                    network="n",
+                    user="1000",
+                    read_only=True,
+                    memory="64m",
+                )
+            ],
+        ),
+    )
 
 
 def test_daemon_json_has_log_limits_and_only_what_was_asked_for() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,28 @@ from facts.ssh import Connection
 from operations.iptables import canonical, saved_text, transaction_text
 
 SSH = Rule(name="ssh", ports=[22], sources=["10.0.0.0/8"])
+
+
+def examples(_: Path) -> tuple[Firewall, Firewall]:
+    """Two policies that differ in every field, for the contract test."""
+    return (
+        Firewall(rules=[Rule(name="a", ports=[80])]),
+        Firewall(
+            rules=[
+                Rule(
+                    name="a",
+                    protocol="udp",
+                    ports=["100-200"],
+                    sources=["10.0.0.0/8"],
+                    interface="eth1",
+                    limit="5/minute",
+                )
+            ],
+            ping=False,
+            log_drops=True,
+            container_interfaces=["podman0"],
+        ),
+    )
 
 
 def connection(client: str = "10.1.2.3", port: int = 22, interface: str = "eth0") -> Connection:

@@ -13,6 +13,38 @@ from inventories import _roles
 EXAMPLE = Path(__file__).parents[2] / "inventories" / "keys" / "photon-example.asc"
 
 
+def examples(_: Path) -> tuple[Packages, Packages]:
+    """Two policies that differ in every field, for the contract test."""
+    return (
+        Packages(
+            keys=[
+                SigningKey(name="k", file="/nowhere/a", fingerprint="A" * 40),
+                SigningKey(name="l", file="/nowhere/c", fingerprint="C" * 40),
+            ],
+            repositories=[Repository(id="r", url="https://a.example/x", key="k")],
+            present=["less"],
+            absent=["telnet"],
+            exact={"jq": "1.7"},
+            held=["linux-esx"],
+        ),
+        Packages(
+            keys=[
+                SigningKey(name="k", file="/nowhere/b", fingerprint="B" * 40),
+                SigningKey(name="l", file="/nowhere/c", fingerprint="C" * 40),
+            ],
+            repositories=[
+                Repository(
+                    id="r", url="https://b.example/x", key="l", title="R", enabled=False, priority=10, optional=True
+                )
+            ],
+            present=["vim"],
+            absent=["ntp"],
+            exact={"jq": "1.8"},
+            held=["docker"],
+        ),
+    )
+
+
 def pinned() -> str:
     return _roles.EVERY_HOST[0].keys[0].fingerprint
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deploys.errors import InputError
@@ -12,6 +14,36 @@ ROOT: Connection = {
     "user": "root", "groups": ["root"], "client": "10.0.0.5", "server": "10.0.0.9", "port": 22, "interface": "eth0",
 }  # fmt: skip
 OPS: Connection = {**ROOT, "user": "ops", "groups": ["users", "wheel"]}
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
+
+
+def examples(_: Path) -> tuple[Ssh, Ssh]:
+    """Two policies that differ in every field, for the contract test."""
+    return (
+        Ssh(logins=[Login(user="ops", keys=[f"{KEY}A a"])]),
+        Ssh(
+            ports=[22, 2222],
+            root_login="no",
+            password_login=True,
+            allow_users=["ops"],
+            allow_groups=["wheel"],
+            logins=[Login(user="ops", keys=[f"{KEY}B b"])],
+            tcp_forwarding="local",
+            agent_forwarding=True,
+            x11_forwarding=True,
+            max_auth_tries=2,
+            max_sessions=3,
+            login_grace_seconds=60,
+            client_alive_seconds=60,
+            client_alive_count=5,
+            ciphers=["aes256-ctr"],
+            macs=["hmac-sha2-512"],
+            key_exchanges=["curve25519-sha256"],
+            log_level="INFO",
+        ),
+    )
 
 
 def test_defaults_are_hardened() -> None:
