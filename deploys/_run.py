@@ -17,6 +17,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.errors import InputError
+from deploys.guard import NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.verify import Verdict, prove, report
@@ -36,6 +37,19 @@ def known_to_inspect(deploy_file: str) -> None:
     module = ModuleType(f"{deploy_file} as executed by pyinfra")
     module.__file__ = deploy_file
     sys.modules[module.__name__] = module
+
+
+@cache
+def _owner(why: str) -> Owner:
+    return Owner(why)
+
+
+def begin() -> Owner:
+    """Begin a run on the current host: look who else is there, and lock it before the first change."""
+    owner = _owner(str(host.data.get("why", default="")))
+    take_turns(owner)
+    arrive(name="Look for other runs, and for what they left")
+    return owner
 
 
 def selected() -> list[type[Policy]]:
@@ -112,6 +126,8 @@ def _after_execution(run: State, members: list[Host]) -> list[str]:
     last: dict[str, None] = {}
     for member in members:
         lines.append(_line(run, member))
+        lines += [f"    {sentence}" for sentence in UNDONE.get(member.name, [])]
+        lines += [f"    since the last run: {sentence}" for sentence in NEWS.get(member.name, [])]
         if member in run.activated_hosts:
             lines += [f"    {line}" for line in getattr(member.connector, "closing_words", list)()]
         last |= dict.fromkeys(getattr(member.connector, "last_words", list)())
@@ -127,6 +143,8 @@ def _line(run: State, member: Host) -> str:
     changed = f"{changes} change{'' if changes == 1 else 's'}"
     verdicts = VERDICTS.get(member.name)
     carried_out = member not in run.failed_hosts and all(operation.is_complete() for operation in operations)
+    if member.name in UNDONE:
+        return f"{member.name}: {UNDONE[member.name][-1].partition(':')[0]}; {changed}; not proved"
     if verdicts is None:
         state_word = "done" if carried_out else "FAILED"
         return f"{member.name}: {state_word}; {changed}; not proved"

@@ -4,15 +4,18 @@ pyinfra inventories/prod.py deploys/host.py                                    e
 pyinfra inventories/prod.py deploys/host.py --dry                              what would change
 pyinfra inventories/prod.py deploys/host.py --limit web-3 --data only=firewall
 pyinfra inventories/prod.py deploys/host.py --data prove=false                 without the proof at the end
+pyinfra inventories/prod.py deploys/host.py --data why="ticket 4711"           what other runs and the host are told
 """
 
 from pyinfra import host
 
-from deploys._run import contained, known_to_inspect, proof, selected, summarise_at_exit
+from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
+from deploys.guard import guarded
 from inventories._merge import effective_of
 
 known_to_inspect(__file__)
 summarise_at_exit()
+owner = begin()
 applied = []
 
 # Every host walks every policy, so that an operation has the same place in every host's order.
@@ -20,7 +23,8 @@ for kind in host.loop(selected()):
     with contained():
         policy = effective_of(host).get(kind.name)
         if policy is not None:
-            policy.apply()
+            with guarded(policy, owner):
+                policy.apply()
             applied.append(policy)
 
 if host.data.get("prove", default=True):

@@ -28,7 +28,7 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from inventories._merge import Effective, Provenance, Source, merge
 
-OPTIONS = ("only", "prove")
+OPTIONS = ("only", "prove", "why")
 """What deploys/host.py takes by `--data`; any other name is the user's own."""
 
 Entry = tuple[str, dict[str, Any]]

@@ -8,6 +8,10 @@ Reads (facts, and what a proof reads) are answered together: the first one of a 
 were read in that phase the last time (see _reads.py and _profiles.py). Everything else that is run on the host may
 change it, and ends what is known of it. Not batched: a command with a masked value, standard input, a terminal, a time
 limit of its own, variables in its environment, or without a shell.
+
+`anew()` is the proof that the next run gets in: the same user, key, sudo and pinned host key over a new connection.
+Where a host is about to move (`ssh_next_hostname`), it is made there if it can be, with the key that is pinned for the
+host as it is called now: it is the same machine.
 """
 
 from __future__ import annotations
@@ -25,11 +29,15 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import override
 
-from inventories._batched import BatchedConnector
+from inventories._batched import BatchedConnector, BatchedData
 from inventories._exec import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyinfra.api.command import StringCommand
+    from pyinfra.api.host import Host
+    from pyinfra.api.state import State
     from pyinfra.connectors.sshuserclient import SSHClient
     from pyinfra.connectors.util import CommandOutput
 
@@ -62,13 +70,28 @@ def _transport(sock: Any, **options: Any) -> Transport:  # noqa: ANN401 - parami
     return Transport(sock, **options)
 
 
+class PhotonData(BatchedData):
+    """Host data that this connector knows."""
+
+    ssh_next_hostname: str
+
+
 class PhotonConnector(BatchedConnector):
     """Strict SSH to a host of the inventory; see the module's docstring."""
+
+    data: PhotonData
+    data_cls: ClassVar[type[Any]] = PhotonData  # type: ignore[misc]
+    _socket: socket.socket | None = None
+
+    def __init__(self, state: State, host: Host) -> None:
+        super().__init__(state, host)
+        self._at_end: list[Callable[[], None]] = []
 
     data_meta: ClassVar[dict[str, DataMeta]] = {  # type: ignore[misc]
         **BatchedConnector.data_meta,
         "ssh_known_hosts_file": DataMeta("The fleet's known_hosts file", str(KNOWN_HOSTS)),
         "ssh_strict_host_key_checking": DataMeta("Always yes", "yes"),
+        "ssh_next_hostname": DataMeta("Where SSH reaches the host once its network policy is applied"),
     }
 
     @staticmethod
@@ -85,10 +108,60 @@ class PhotonConnector(BatchedConnector):
             "transport_factory": _transport,
         }
 
+    def at_end(self, do: Callable[[], None]) -> None:
+        """Call `do` before the host is disconnected, however the run ends; what was given last is called first."""
+        self._at_end.append(do)
+
+    @override
+    def disconnect(self) -> None:
+        while self._at_end:
+            self._at_end.pop()()
+        super().disconnect()
+
+    def anew(self, command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:  # noqa: ANN401
+        """Run a command over a connection of its own, made as the next run will make it; see the module's docstring.
+
+        Raises:
+            ConnectError: no new connection.
+            SSHException: it was lost, or the command did not end in time.
+        """
+        places = [place for place in (self.data["ssh_next_hostname"],) if place]
+        reasons = []
+        for place in [*places, None]:
+            fresh = type(self)(self.state, self.host)
+            fresh.data = self.data
+            try:
+                fresh._connect_once(place)  # noqa: SLF001 - of the same class
+                return fresh._run_alone(command, **arguments)  # noqa: SLF001 - of the same class
+            except ConnectError as error:
+                reasons.append(str(error))
+            finally:
+                self._keep_one(fresh)
+        raise ConnectError("; ".join(reasons))
+
+    def _keep_one(self, fresh: PhotonConnector) -> None:
+        """Close the new connection, or go on with it where the change has cut the old one."""
+        if fresh._is_open() and not self._is_open():
+            self.client = fresh.client
+        elif fresh.client is not None:
+            fresh.client.close()
+
+    def _connect_once(self, place: str | None) -> None:
+        """Open the connection, at `place` or where it is said to be, and nothing that belongs to a run."""
+        try:
+            if place is not None:
+                address = (place, int(self.data["ssh_port"] or 22))
+                self._socket = socket.create_connection(address, timeout=self.state.config.CONNECT_TIMEOUT)
+            self._connect()
+        except (SSHException, OSError, EOFError) as error:
+            raise ConnectError(str(error) or type(error).__name__) from error
+
     @override
     def _connect(self) -> None:
         kwargs = self.make_paramiko_kwargs()
         address = kwargs.pop("hostname")
+        if self._socket is not None:
+            kwargs["sock"] = self._socket
         client: SSHClient = Client()
         self.client = client
         try:

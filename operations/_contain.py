@@ -1,14 +1,15 @@
 """One host's trouble stays that host's: the `operation` decorator of all our operations.
 
 pyinfra ends the run for every host when an operation raises. Here a refusal (any `PyinfraError`) becomes an error
-of this host: its sentence is logged, the host counts as failed, and the others go on.
+of this host: its sentence is logged, the host counts as failed, and the others go on. What a run does around each
+change (a lock, a guard) is told in _around.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from pyinfra import host, logger, state
 from pyinfra.api import FactBase, FunctionCommand, OperationError
@@ -18,6 +19,8 @@ from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.operation import operation as pyinfra_operation
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
+
+from operations._around import Around, declared, surrounding
 
 Parameters = ParamSpec("Parameters")
 Commands = Generator[Any, None, None]
@@ -49,14 +52,39 @@ def fail(state: State, host: Host, message: str) -> bool:  # noqa: ARG001 - pyin
     return False
 
 
+def _step(state: State, host: Host, step: Callable[[], None]) -> bool:
+    try:
+        step()
+    except PyinfraError as error:
+        return fail(state, host, str(error))
+    return True
+
+
+def _surrounded(commands: Commands, around: tuple[Around, ...]) -> Commands:
+    """The commands of an operation, with what is done around a change when there is one."""
+    changing = False
+    for command in commands:
+        if not changing and not (isinstance(command, FunctionCommand) and command.function is fail):
+            changing = True
+            for each in around:
+                yield FunctionCommand(_step, (each.before,), {})
+        yield command
+    if changing:
+        for each in reversed(around):
+            yield FunctionCommand(_step, (each.after,), {})
+
+
 def operation(**options: Any) -> Callable[[Callable[Parameters, Commands]], PyinfraOperation[Parameters]]:  # noqa: ANN401
     """As pyinfra's `@operation()`, with refusals contained to their host."""
 
     def decorate(function: Callable[Parameters, Commands]) -> PyinfraOperation[Parameters]:
         @wraps(function)
         def contained(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Commands:
+            commands = function(*args, **kwargs)
             try:
-                yield from function(*args, **kwargs)
+                if state.is_executing:
+                    commands = _surrounded(commands, surrounding(ctx_host.get(), host.current_op_hash))
+                yield from commands
             except PyinfraError as error:
                 if state.is_executing:
                     yield FunctionCommand(fail, (str(error),), {})
@@ -64,8 +92,15 @@ def operation(**options: Any) -> Callable[[Callable[Parameters, Commands]], Pyin
                     fail(state, host, str(error))
                     state.fail_hosts({ctx_host.get()})
 
-        decorated = pyinfra_operation(**options)(contained)
-        decorated._inner = function  # noqa: SLF001 - nested calls must see the refusal
-        return decorated
+        prepared = pyinfra_operation(**options)(contained)
+
+        @wraps(prepared)
+        def decorated(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pyinfra's own signature
+            meta = prepared(*args, **kwargs)
+            declared(ctx_host.get(), meta._hash)  # noqa: SLF001 - the operation's only name
+            return meta
+
+        decorated._inner = function  # type: ignore[attr-defined]  # noqa: SLF001 - nested calls must see the refusal
+        return cast("PyinfraOperation[Parameters]", decorated)
 
     return decorate

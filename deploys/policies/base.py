@@ -142,6 +142,33 @@ class Contains:
         return "at least " + ", ".join(map(repr, self.items))
 
 
+_TOO_MUCH = {"", "/etc", "/var", "/usr", "/root", "/home"}
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The way back of a policy that could cut the connection: what it touches, saved before and put back.
+
+    What is no file is a matter of three shell functions, POSIX, called as root on the host with a directory `$saved`:
+    `save_running` notes there what is in force, `restore_running` makes what was put back hold (the opposite of what
+    the policy's operations do after their changes), `check_running` prints a line for each thing that is not as it was.
+
+    Args:
+        paths: absolute paths of files and directories, whether they are there or not; `~ops/` is a user's home. A
+            directory is put back whole.
+        running: the text of these functions.
+    """
+
+    paths: tuple[str, ...]
+    running: str = ""
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            if path.rstrip("/") in _TOO_MUCH or not path.startswith(("/", "~")) or "\n" in path:
+                message = f"{path!r} is nothing that a guard could save"
+                raise ValueError(message)
+
+
 class Policy(Model):
     """What one part of a host must be like. Subclasses are listed once, in `deploys.policies.POLICIES`."""
 
@@ -166,6 +193,10 @@ class Policy(Model):
     def apply(self) -> None:
         """Call the operations that make the current pyinfra host follow this policy."""
         raise NotImplementedError
+
+    def undo(self) -> Undo | None:
+        """How to undo what `apply` does; a policy whose risk is connectivity has one, and is then guarded."""
+        return None
 
     def checks(self) -> Iterable[Check]:
         """Everything that is true on a host that follows this policy. Pure: no connection is used here."""

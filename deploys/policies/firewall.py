@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from deploys.policies.base import Check, Contains, Policy, Risk, file_check
+from deploys.policies.base import Check, Contains, Policy, Risk, Undo, file_check
 from deploys.policies.firewall_rules import Interface, Rule, icmp_rules
 from deploys.policies.render import render
 from facts.iptables import Family
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 DROP_IN = "/etc/systemd/system/docker.service.d/photon-fleet-firewall.conf"
+
+BOOT_LINK = "/etc/systemd/system/multi-user.target.wants/iptables.service"
 
 
 class Firewall(Policy):
@@ -88,6 +90,10 @@ class Firewall(Policy):
         systemd.unit(name="Load the rules at boot", unit="iptables.service", enabled=True)
         iptables.ruleset(name="Load the IPv4 rules", family="ipv4", chains=self.chains("ipv4"), refuse=self.locks_out)
         iptables.ruleset(name="Load the IPv6 rules", family="ipv6", chains=self.chains("ipv6"), refuse=self.locks_out)
+
+    @override
+    def undo(self) -> Undo:
+        return Undo(paths=(*SAVE_FILES.values(), DROP_IN, BOOT_LINK), running=render("firewall/undo.sh"))
 
     @override
     def checks(self) -> Iterable[Check]:

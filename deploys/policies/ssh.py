@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from pyinfra.operations import server
 from typing_extensions import override
 
-from deploys.policies.base import Check, Item, Policy, Risk, file_check
+from deploys.policies.base import Check, Item, Policy, Risk, Undo, file_check
 from deploys.policies.render import render
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
@@ -44,6 +44,9 @@ KEY_EXCHANGES = (
 )
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
               "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
+
+BOOT_LINKS = ("/etc/systemd/system/multi-user.target.wants/sshd.service",
+              "/etc/systemd/system/sockets.target.wants/sshd.socket")  # fmt: skip
 
 
 def _algorithm(value: str) -> str:
@@ -179,6 +182,11 @@ class Ssh(Policy):
             )
         sshd.config(name="Configure sshd", content=self.render(), refuse=self.locks_out)
         systemd.unit(name="Start sshd at boot", unit="sshd.service", running=True, enabled=True)
+
+    @override
+    def undo(self) -> Undo:
+        keys = [f"~{login.user}/.ssh/authorized_keys" for login in self.logins]
+        return Undo(paths=(sshd.PATH, *BOOT_LINKS, *keys), running=render("ssh/undo.sh", reload=sshd.RELOAD))
 
     @override
     def checks(self) -> Iterable[Check]:

@@ -94,3 +94,8 @@ def test_policies_are_frozen_and_strict(pair) -> None:
 def test_names_are_unique() -> None:
     names = [kind.name for kind in POLICIES]
     assert len(names) == len(set(names))
+
+
+def test_what_could_cut_the_connection_knows_its_way_back(pair) -> None:
+    for policy in pair:
+        assert (policy.undo() is not None) == (policy.risk is Risk.CONNECTIVITY)

@@ -1,0 +1,183 @@
+"""Commit-confirm: a change that could cut the connection undoes itself unless the controller gets in anew.
+
+Around each operation of a guarded policy that changes something: what the policy touches is saved on the host, and a
+systemd timer is armed to put it back (and a unit that does so at the next boot); the change is made; the controller
+confirms over a new connection, with the pinned key, as the user, on the port and with the sudo of the next run. Only
+that disarms the timer. The state from before the policy's first change is kept until the run ends, so that the way back
+leads there from any of its changes. Everything on the host is shell and systemd (templates/guard/guard.sh.j2).
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+from paramiko import SSHException
+from pyinfra import logger
+from pyinfra.api import OperationError, StringCommand
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
+
+from deploys.guard.owner import Owner, connector_of
+from deploys.policies.base import Policy, Undo
+from deploys.policies.render import render
+from facts.run import GUARD
+from operations._around import around, connector_arguments
+
+SECONDS = 120
+"""From the arming of the timer to the way back, unless the inventory says otherwise (`guard_seconds`)."""
+LOGIN_SECONDS = 30
+"""How long a new connection is tried before the change counts as one that cut us off."""
+GRACE_SECONDS = 90
+"""How long the way back itself may take."""
+BOOT_UNIT = "photon-fleet-guard.service"
+
+UNDONE: dict[str, list[str]] = {}
+"""Host name -> sentences about the changes of this run that were undone, or about which that is not known."""
+
+
+class Guard:
+    """The guard of one policy on one host."""
+
+    def __init__(self, target: Host, policy: str, undo: Undo, owner: Owner) -> None:
+        self._host, self._policy, self._undo, self._owner = target, policy, undo, owner
+        self._connector = connector_of(target)
+        self._id = f"{owner.run}-{policy}"
+        self._seconds = int(target.data.get("guard_seconds", default=SECONDS))
+        self._armed_at: float | None = None
+        self._watched = False
+
+    def before(self) -> None:
+        """Arm.
+
+        Raises:
+            OperationError: it cannot be armed; then nothing has been changed.
+        """
+        script = self._script()
+        size = len(script.encode())
+        incoming = f"{GUARD}/incoming.{self._id}"
+        line = (
+            f'umask 077; mkdir -p {GUARD} && cat > {incoming} && [ "$(wc -c < {incoming})" -eq {size} ] '
+            f"&& sh {incoming} arm; status=$?; rm -f {incoming}; exit $status"
+        )
+        if not self._watched:
+            self._watched = True
+            self._connector.at_end(self._at_end)
+        # Counted from before it is armed: whoever waits for the way back waits a little longer.
+        self._armed_at = time.monotonic()
+        succeeded, output = self._run(StringCommand(f"( {line} )"), _stdin=script)
+        if not succeeded or output.stdout_lines[-1:] != ["armed"]:
+            self._armed_at = None
+            reason = "; ".join(line for line in [*output.stdout_lines, *output.stderr_lines] if line)
+            message = f"the way back could not be armed, so nothing was changed: {reason}"
+            raise OperationError(message)
+
+    def after(self) -> None:
+        """Prove that the next run gets in, and disarm.
+
+        Raises:
+            OperationError: it does not; the sentence says what has become of the change.
+        """
+        deadline = time.monotonic() + min(LOGIN_SECONDS, self._seconds / 2)
+        while True:
+            try:
+                _, output = self._connector.anew(self._call("confirm"), **self._arguments())
+                break
+            except (ConnectError, SSHException) as error:
+                reason = str(error)
+            if time.monotonic() > deadline:
+                raise OperationError(self._go_back(f"the controller could not log in anew: {reason}"))
+            gevent.sleep(1)
+        if "confirmed" in output.stdout_lines:
+            self._armed_at = None
+            self._connector.forget()
+            return
+        raise OperationError(self._outcome(output.stdout_lines, "; ".join(output.stderr_lines)))
+
+    def _at_end(self) -> None:
+        if self._armed_at is not None:
+            self._go_back("the run ended before the change was confirmed")
+
+    def _go_back(self, why: str) -> str:
+        """Have the change undone, now if the host can be told so, else by its timer; returns what is known then."""
+        logger.info("%s%s: waiting for the way back (%s)", self._host.print_prefix, self._policy, why)
+        end = (self._armed_at or time.monotonic()) + self._seconds + GRACE_SECONDS
+        ways = [self._run, self._connector.anew]
+        reason = why
+        while True:
+            for way in ways:
+                try:
+                    succeeded, output = way(self._call("undo", why), **self._arguments())
+                except (ConnectError, SSHException, OSError, EOFError) as error:
+                    reason = str(error) or type(error).__name__
+                    continue
+                if succeeded or output.stdout_lines:
+                    return self._outcome(output.stdout_lines, "; ".join(output.stderr_lines))
+                reason = "; ".join(output.stderr_lines)
+            if time.monotonic() > end:
+                return self._outcome([], reason)
+            # What did not answer once is not asked twice: a dead link would take a minute each time.
+            ways = [self._connector.anew]
+            gevent.sleep(2)
+
+    def _outcome(self, lines: list[str], reason: str) -> str:
+        self._armed_at = None
+        sentence = outcome(self._policy, lines) or (
+            f"UNKNOWN: the change to {self._policy} was not confirmed, and what became of it could not be read "
+            f"({reason}). The host undoes it by itself; the next run tells."
+        )
+        UNDONE.setdefault(self._host.name, []).append(sentence)
+        return sentence
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**connector_arguments(self._host), "_timeout": self._seconds + GRACE_SECONDS}
+
+    def _run(self, command: StringCommand, **arguments: Any) -> tuple[bool, Any]:  # noqa: ANN401
+        return self._host.run_shell_command(command, **{**self._arguments(), **arguments})
+
+    def _call(self, verb: str, *words: str) -> StringCommand:
+        """Call the script where it lies now: armed, or behind its last way back."""
+        arguments = " ".join(shlex.quote(word) for word in (verb, self._id, *words))
+        return StringCommand(f"( s={GUARD}/armed/guard.sh; [ -e $s ] || s={GUARD}/last/guard.sh; sh $s {arguments} )")
+
+    def _script(self) -> str:
+        undo = self._undo
+        return render(
+            "guard/guard.sh", id=self._id, seconds=self._seconds, state=GUARD, boot_unit=BOOT_UNIT, paths=undo.paths,
+            about=self._owner.text(policy=self._policy), running=undo.running,
+        )  # fmt: skip
+
+
+def outcome(policy: str, lines: list[str]) -> str:
+    """The sentence about a verdict of the host; "" when the lines hold none."""
+    found: dict[str, str] = {}
+    problems = []
+    for line in lines:
+        name, separator, value = line.partition(": ")
+        if separator and name == "problem":
+            problems.append(value)
+        elif separator:
+            found[name] = value
+    if "result" not in found:
+        return ""
+    told = f"the change to {found.get('policy', policy)} of {found.get('armed')} by {found.get('by')} (commit "
+    told += f"{found.get('commit')}) was undone by the host at {found.get('undone')}, because: {found.get('because')}"
+    if found["result"] == "reverted":
+        return f"REVERTED: {told}. All that it touched is as it was before."
+    return f"NOT REVERTED: {told}. Not as before: {'; '.join(problems)}. Look at {GUARD}/last on the host."
+
+
+@contextmanager
+def guarded(policy: Policy, owner: Owner) -> Iterator[None]:
+    """Guard the operations that `policy` declares for the current pyinfra host, when it says how to undo them."""
+    target, undo = ctx_host.get(), policy.undo()
+    if undo is None:
+        yield
+        return
+    with around(target, Guard(target, policy.name, undo, owner)):
+        yield
