@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import gevent
 from paramiko import AuthenticationException, BadHostKeyException, PKey, SSHException, Transport
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
@@ -48,6 +49,7 @@ KNOWN_HOSTS = Path(__file__).parent / "known_hosts"
 KEEPALIVE_SECONDS = 15
 DEAD_LINK_SECONDS = 60
 """A connection whose peer acknowledges nothing for this long is given up; keepalives make it notice."""
+CONNECT_SECONDS = 10
 COMMAND_SECONDS = 3600
 """The end of every command that has no `_timeout` of its own."""
 LOST = "the connection was lost while the command ran; what it changed is not known. The next run looks again."
@@ -118,47 +120,53 @@ class PhotonConnector(BatchedConnector):
             self._at_end.pop()()
         super().disconnect()
 
-    def anew(self, command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:  # noqa: ANN401
+    def anew(
+        self,
+        command: StringCommand,
+        connect_seconds: float = CONNECT_SECONDS,
+        **arguments: Any,  # noqa: ANN401 - pyinfra's connector arguments
+    ) -> tuple[bool, CommandOutput]:
         """Run a command over a connection of its own, made as the next run will make it; see the module's docstring.
 
         Raises:
             ConnectError: no new connection.
             SSHException: it was lost, or the command did not end in time.
         """
-        places = [place for place in (self.data["ssh_next_hostname"],) if place]
         reasons = []
-        for place in [*places, None]:
+        for place in dict.fromkeys((self.data["ssh_next_hostname"], None)):
             fresh = type(self)(self.state, self.host)
             fresh.data = self.data
             try:
-                fresh._connect_once(place)  # noqa: SLF001 - of the same class
+                fresh._connect_once(place, connect_seconds)  # noqa: SLF001 - of the same class
                 return fresh._run_alone(command, **arguments)  # noqa: SLF001 - of the same class
             except ConnectError as error:
                 reasons.append(str(error))
             finally:
-                self._keep_one(fresh)
+                self._keep_one(fresh, moved=place is not None)
         raise ConnectError("; ".join(reasons))
 
-    def _keep_one(self, fresh: PhotonConnector) -> None:
+    def _keep_one(self, fresh: PhotonConnector, *, moved: bool) -> None:
         """Close the new connection, or go on with it where the change has cut the old one."""
-        if fresh._is_open() and not self._is_open():
-            self.client = fresh.client
-        elif fresh.client is not None:
+        if fresh._is_open() and (moved or not self._is_open()):
+            self.client, fresh.client = fresh.client, self.client
+        if fresh.client is not None:
             fresh.client.close()
 
-    def _connect_once(self, place: str | None) -> None:
+    def _connect_once(self, place: str | None, seconds: float) -> None:
         """Open the connection, at `place` or where it is said to be, and nothing that belongs to a run."""
         try:
             if place is not None:
-                address = (place, int(self.data["ssh_port"] or 22))
-                self._socket = socket.create_connection(address, timeout=self.state.config.CONNECT_TIMEOUT)
-            self._connect()
+                self._socket = socket.create_connection((place, int(self.data["ssh_port"] or 22)), timeout=seconds)
+            with gevent.Timeout(2 * seconds, TimeoutError(f"no login within {2 * seconds:.0f} s")):
+                self._connect(seconds)
         except (SSHException, OSError, EOFError) as error:
             raise ConnectError(str(error) or type(error).__name__) from error
 
     @override
-    def _connect(self) -> None:
+    def _connect(self, seconds: float | None = None) -> None:
         kwargs = self.make_paramiko_kwargs()
+        if seconds is not None:
+            kwargs["timeout"] = seconds
         address = kwargs.pop("hostname")
         if self._socket is not None:
             kwargs["sock"] = self._socket

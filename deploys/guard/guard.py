@@ -23,14 +23,17 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
+from deploys.errors import InputError
 from deploys.guard.owner import Owner, connector_of
 from deploys.policies.base import Policy, Undo
 from deploys.policies.render import render
 from facts.run import GUARD
+from inventories._ssh import CONNECT_SECONDS
 from operations._around import around, connector_arguments
 
 SECONDS = 120
 """From the arming of the timer to the way back, unless the inventory says otherwise (`guard_seconds`)."""
+LEAST_SECONDS, MOST_SECONDS = 10, 3600
 LOGIN_SECONDS = 30
 """How long a new connection is tried before the change counts as one that cut us off."""
 GRACE_SECONDS = 90
@@ -41,6 +44,23 @@ UNDONE: dict[str, list[str]] = {}
 """Host name -> sentences about the changes of this run that were undone, or about which that is not known."""
 
 
+def seconds_of(target: Host) -> int:
+    """The time limit of a host's guards, in seconds.
+
+    Raises:
+        InputError: `guard_seconds` is no number from 10 to 3600.
+    """
+    given = target.data.get("guard_seconds", default=SECONDS)
+    try:
+        seconds = int(given)
+    except (TypeError, ValueError):
+        seconds = 0
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        message = f"{target.name}: guard_seconds: {given!r} is no number from {LEAST_SECONDS} to {MOST_SECONDS}"
+        raise InputError(message)
+    return seconds
+
+
 class Guard:
     """The guard of one policy on one host."""
 
@@ -48,7 +68,7 @@ class Guard:
         self._host, self._policy, self._undo, self._owner = target, policy, undo, owner
         self._connector = connector_of(target)
         self._id = f"{owner.run}-{policy}"
-        self._seconds = int(target.data.get("guard_seconds", default=SECONDS))
+        self._seconds = seconds_of(target)
         self._armed_at: float | None = None
         self._watched = False
 
@@ -83,13 +103,16 @@ class Guard:
         Raises:
             OperationError: it does not; the sentence says what has become of the change.
         """
-        deadline = time.monotonic() + min(LOGIN_SECONDS, self._seconds / 2)
+        window = min(LOGIN_SECONDS, self._seconds / 2)
+        deadline = time.monotonic() + window
         while True:
             try:
-                _, output = self._connector.anew(self._call("confirm"), **self._arguments())
+                _, output = self._connector.anew(
+                    self._call("confirm"), connect_seconds=min(CONNECT_SECONDS, window), **self._arguments()
+                )
                 break
             except (ConnectError, SSHException) as error:
-                reason = str(error)
+                reason = str(error).rstrip(".")
             if time.monotonic() > deadline:
                 raise OperationError(self._go_back(f"the controller could not log in anew: {reason}"))
             gevent.sleep(1)

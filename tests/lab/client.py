@@ -154,6 +154,11 @@ def cut(host: str, *, down: bool = True) -> None:
     _request("cut" if down else "mend", host)
 
 
+def kill(host: str) -> None:
+    """Cut a host's power; its disk stays as it is at that moment."""
+    _request("kill", host)
+
+
 def reset(host: str) -> Access:
     """Throw a host's disk away and boot it as new, with the same address and host key."""
     spec = seed.specs().get(host)
@@ -161,7 +166,7 @@ def reset(host: str) -> Access:
         message = f"there is no lab host {host!r}; `python -m tests.lab status` lists them"
         raise LabError(message)
     if is_up():
-        _request("kill", host)
+        kill(host)
     shutil.rmtree(spec.directory, ignore_errors=True)
     return boot(host, expired=spec.expired)
 
