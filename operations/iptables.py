@@ -60,7 +60,13 @@ def canonical(rule: str) -> tuple[tuple[str, ...], ...]:
             negated = False
         elif options:
             options[-1] = (*options[-1], _value(options[-1][-1], word))
-    return tuple(sorted(option for option in options if not (option[0] == "-m" and set(option[1:]) <= _IMPLIED)))
+    return tuple(sorted(option for option in options if not _says_nothing(option)))
+
+
+def _says_nothing(option: tuple[str, ...]) -> bool:
+    """Whether iptables leaves an option out when it prints the rule: an implied match, or the whole Internet."""
+    implied = option[0] == "-m" and set(option[1:]) <= _IMPLIED
+    return implied or (option[0] in {"-s", "-d"} and option[1:] in {("0.0.0.0/0",), ("::/0",)})
 
 
 def _value(option: str, word: str) -> str:

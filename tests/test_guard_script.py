@@ -112,6 +112,7 @@ def test_what_was_confirmed_stays(place) -> None:
     wreck(place.etc)
     after = place.picture()
     assert place.armed("confirm", "run-x") == (0, ["confirmed"], "")
+    assert place.call(place.state / "saved" / "guard.sh", "confirm", "run-x") == (0, ["confirmed"], "")
     assert place.picture() == after
     assert place.call(place.state / "saved" / "guard.sh", "revert", "timer")[0] == 1
     assert place.picture() == after
@@ -244,7 +245,7 @@ def fill(path: Path) -> None:
             while True:
                 file.write(b"x" * 4096)
         except OSError as error:
-            assert error.errno == errno.ENOSPC
+            assert error.errno == errno.ENOSPC  # noqa: PT017 - any number of writes may succeed
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ GRACE_SECONDS = 90
 """How long the way back itself may take."""
 BOOT_UNIT = "photon-fleet-guard.service"
 
+_NO_ANSWER = (ConnectError, SSHException, OSError, EOFError)
+
 UNDONE: dict[str, list[str]] = {}
 """Host name -> sentences about the changes of this run that were undone, or about which that is not known."""
 
@@ -111,7 +113,7 @@ class Guard:
                     self._call("confirm"), connect_seconds=min(CONNECT_SECONDS, window), **self._arguments()
                 )
                 break
-            except (ConnectError, SSHException) as error:
+            except _NO_ANSWER as error:
                 reason = str(error).rstrip(".")
             if time.monotonic() > deadline:
                 raise OperationError(self._go_back(f"the controller could not log in anew: {reason}"))
@@ -136,7 +138,7 @@ class Guard:
             for way in ways:
                 try:
                     succeeded, output = way(self._call("undo", why), **self._arguments())
-                except (ConnectError, SSHException, OSError, EOFError) as error:
+                except _NO_ANSWER as error:
                     reason = str(error) or type(error).__name__
                     continue
                 if succeeded or output.stdout_lines:
@@ -164,9 +166,13 @@ class Guard:
         return self._host.run_shell_command(command, **{**self._arguments(), **arguments})
 
     def _call(self, verb: str, *words: str) -> StringCommand:
-        """Call the script where it lies now: armed, or behind its last way back."""
+        """Call the script where it lies now: armed, confirmed, or after its way back."""
         arguments = " ".join(shlex.quote(word) for word in (verb, self._id, *words))
-        return StringCommand(f"( s={GUARD}/armed/guard.sh; [ -e $s ] || s={GUARD}/last/guard.sh; sh $s {arguments} )")
+        return StringCommand(
+            f"( cd {GUARD} && for d in armed saved last; do "
+            f'if [ "$(cat $d/id 2>/dev/null)" = {self._id} ]; then exec sh {GUARD}/$d/guard.sh {arguments}; fi; done; '
+            "echo 'the host does not know this change' >&2; exit 1 )"
+        )
 
     def _script(self) -> str:
         undo = self._undo

@@ -231,20 +231,18 @@ def random_firewall(dice: random.Random) -> str:
 
 
 def test_no_random_policy_locks_a_host_out(lab, tmp_path, on) -> None:
-    """Fifty policies, most of them fatal, eight hosts at a time; the seed is in the failure."""
+    """Fifty policies, most of them fatal, on fourteen hosts, one over the other; the seed is in the failure."""
     seed = int(time.time())
     dice = random.Random(seed)  # noqa: S311 - no secret
     outcomes: list[str] = []
-    for _ in range(7):
-        kinds = [random_ssh if number % 2 else random_firewall for number in range(8)]
+    for _ in range(4):
+        kinds = [random_ssh if number % 2 else random_firewall for number in range(14)]
         policies = {f"dice-{number}": kind(dice) for number, kind in enumerate(kinds)}
         done = converge(inventory=inventory(tmp_path / "dice.py", policies, seconds=10))
         for name, policy in policies.items():
             line = done.line(f"{name}: ")
             outcomes.append(line.split(": ")[1].split(";")[0])
-            assert outcomes[-1] in {"ok", "REVERTED"}, (seed, policy, done.err)
+            assert outcomes[-1] in {"ok", "REVERTED"}, f"{seed} {policy}\n{done.err}"
             assert lets_in(lab, name), (seed, policy, line, done.err)
-        for name in policies:
-            lab.reset(name)
     assert len(outcomes) == 56
     assert {"ok", "REVERTED"} == set(outcomes), (seed, outcomes)

@@ -206,3 +206,9 @@ def _ports(line: str) -> list[str]:
     words = line.split()
     option = "--dports" if "--dports" in words else "--dport"
     return words[words.index(option) + 1].split(",") if option in words else []
+
+
+def test_the_whole_internet_is_no_option_of_a_rule() -> None:
+    assert canonical("-s ::/0 -p udp -j ACCEPT") == canonical("-p udp -j ACCEPT")
+    assert canonical("-s 0.0.0.0/0 -j ACCEPT") == canonical("-j ACCEPT")
+    assert canonical("! -s ::/0 -j ACCEPT") != canonical("-j ACCEPT")
