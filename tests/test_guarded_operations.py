@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts.file import TextFile
-from operations import docker, file, iptables, sshd
+from operations import accounts, docker, file, iptables, sshd
 from tests.guarded import (
     CHAINS,
     CONNECTION,
@@ -230,3 +230,35 @@ def test_docker_must_run_when_it_is_needed(operation, arguments):
     facts = dict.fromkeys(["docker.DockerNetworks", "docker.DockerImages", "docker.DockerContainers"], stopped)
     message = refusal(operation, facts, Executing(), **arguments)
     assert message == "Docker does not run on this host: journalctl -u docker.service says why"
+
+
+USER = {
+    "uid": 1000, "gid": 1000, "comment": "", "home": "/home/ann", "shell": "/bin/bash", "password": "locked",
+    "changed": 20000, "min_days": 0, "max_days": None, "warn_days": 7, "inactive_days": None, "expires": None,
+}  # fmt: skip
+
+
+def users(*names, connection=CONNECTION):
+    return {
+        "accounts.Accounts": {"users": dict.fromkeys(names, USER), "groups": {}},
+        "accounts.AuthorizedKeys": {"user=ann": {"home": "", "mode": None, "owner": "", "lines": []}},
+        "ssh.SshConnection": connection,
+    }  # fmt: skip
+
+
+def test_a_user_is_removed_unless_the_run_needs_it():
+    refuse = Refuse()
+    assert run(accounts.removed_user, users("ann"), user="ann", refuse=refuse) == (["userdel ann"], None)
+    assert refuse.asked == [CONNECTION]
+    assert run(accounts.removed_user, users(), user="ann", refuse=Refuse("never asked"))[0] == []
+    assert refusal(accounts.removed_user, users("ann"), user="ann", refuse=Refuse("it is us")) == "refused: it is us"
+    assert refusal(accounts.removed_user, users(), user="root", refuse=Refuse()) == "root cannot be removed"
+
+
+def test_what_an_earlier_operation_will_make_is_missed_only_when_the_run_is_carried_out():
+    keys = {"user": "ann", "keys": ["ssh-ed25519 AAAA1 a"]}
+    assert run(accounts.user, users(), user="ann", group="ops")[0]
+    assert run(accounts.authorized_keys, users(), **keys)[0]
+    said = refusal(accounts.user, users(), Executing(), user="ann", group="ops")
+    assert said == "user ann: there is no group ops on this host"
+    assert refusal(accounts.authorized_keys, users(), Executing(), **keys) == "there is no user ann on this host"

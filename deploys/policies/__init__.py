@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploys.errors import near
+from deploys.policies.accounts import Accounts
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
@@ -11,6 +12,7 @@ from deploys.policies.ssh import Ssh
 
 POLICIES: tuple[type[Policy], ...] = (
     Packages,
+    Accounts,
     Ssh,
     Firewall,
     Docker,

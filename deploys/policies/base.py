@@ -190,6 +190,10 @@ class Policy(Model):
         """What is wrong with the effective policy of a host, beyond single fields. Called after the merge."""
         return ()
 
+    def packages(self) -> tuple[str, ...]:
+        """What must be installed first; it is not part of what a guard undoes, as it may take its time."""
+        return ()
+
     def apply(self) -> None:
         """Call the operations that make the current pyinfra host follow this policy."""
         raise NotImplementedError

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from paramiko import Transport
 from pydantic import AfterValidator, Field
-from pyinfra.operations import server
+from pyinfra import host
 from typing_extensions import override
 
+from deploys.policies.accounts_models import PublicKey
 from deploys.policies.base import Check, Item, Policy, Risk, Undo, file_check
 from deploys.policies.render import render
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
-from operations import sshd, systemd
+from operations import accounts, sshd, systemd
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -42,9 +43,6 @@ KEY_EXCHANGES = (
     "diffie-hellman-group18-sha512",
     "diffie-hellman-group-exchange-sha256",
 )
-_KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-              "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")  # fmt: skip
-
 BOOT_LINKS = ("/etc/systemd/system/multi-user.target.wants/sshd.service",
               "/etc/systemd/system/sockets.target.wants/sshd.socket")  # fmt: skip
 
@@ -56,16 +54,7 @@ def _algorithm(value: str) -> str:
     return value
 
 
-def _public_key(value: str) -> str:
-    words = value.split(maxsplit=2)
-    if len(words) < 2 or words[0] not in _KEY_TYPES or "\n" in value:  # noqa: PLR2004 - type and key
-        message = "a public key is one line: its type, the key in base64, and a comment"
-        raise ValueError(message)
-    return value.strip()
-
-
 Algorithm = Annotated[str, AfterValidator(_algorithm)]
-PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class Login(Item):
@@ -176,10 +165,8 @@ class Ssh(Policy):
 
     @override
     def apply(self) -> None:
-        for login in self.logins:
-            server.user_authorized_keys(
-                name=f"Let the keys of {login.user} in", user=login.user, public_keys=list(login.keys)
-            )
+        for login in host.loop(self.logins):
+            accounts.authorized_keys(name=f"Let the keys of {login.user} in", user=login.user, keys=login.keys)
         sshd.config(name="Configure sshd", content=self.render(), refuse=self.locks_out)
         systemd.unit(name="Start sshd at boot", unit="sshd.service", running=True, enabled=True)
 

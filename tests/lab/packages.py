@@ -65,6 +65,14 @@ def _package(label: str, *, key: str | None = KEY, program: bool = False) -> Pac
     )  # fmt: skip
 
 
+def _sudo() -> Package:
+    """Brings Debian's own sudo, which the base system has aside."""
+    return Package(
+        name="sudo", version="1.9.13p3", summary="sudo (lab)", key=KEY,
+        post="cp -a /usr/share/lab-sudo/. /", postun="rm -f /usr/bin/sudo /usr/sbin/visudo",
+    )  # fmt: skip
+
+
 def _release() -> Package:
     return Package(
         name="photon-release",
@@ -105,7 +113,7 @@ def _build(out: Path) -> None:
     keyring = Keyring(out / "keyring")
     try:
         minimal = [_release(), *(_package(label) for label in _MINIMAL)]
-        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL)]
+        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL), _sudo()]
         updates = [_package(label, program=not label.startswith(("openssl", "curl"))) for label in _UPDATES]
         files = rpms.build([*release, *updates], out / "rpms", keyring)
         installed = out / "installed"
