@@ -123,7 +123,11 @@ class Accounts(Policy):
             )  # fmt: skip
         yield Check(
             id="accounts.root.ageing", field="", proves="the password of root never expires, so its keys always let in",
-            read=partial(ageing, "root", "4,6-7"), expect="never:never:never",
+            read=partial(ageing, "root", "5,7-8"), expect="never:never:never",
+        )  # fmt: skip
+        yield Check(
+            id="accounts.root.usable", field="", proves="the password of root need not be changed at the next login",
+            read=lambda host: ageing("root", "3", host) != "0", expect=True,
         )  # fmt: skip
         if self.root.password != "kept":  # noqa: S105 - a word for what is done with it
             yield _password_check("root", "root.password", self.root.password)

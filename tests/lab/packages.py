@@ -62,6 +62,7 @@ def _package(label: str, *, key: str | None = KEY, program: bool = False) -> Pac
     return Package(
         name=name, version=version, summary=f"{name} (lab)", key=key,
         files={f"/usr/bin/{name}": script} if program else {},
+        provides=("/bin/sh",) if name == "bash" else (),
     )  # fmt: skip
 
 
