@@ -23,6 +23,7 @@ WITHOUT_SYSTEMD = """
 start_timer() { :; }
 install_boot_unit() { :; }
 disarm_timer() { :; }
+change_in_background() { :; }
 """
 RUNNING = f"""{WITHOUT_SYSTEMD}
 save_running() {{ cp "$live" "$saved/live"; }}
@@ -44,6 +45,7 @@ class Place:
     def write(self, identity: str = "run-x", paths: tuple[str, ...] = ()) -> Path:
         text = render(
             "guard/guard.sh", id=identity, seconds=60, state=self.state, boot_unit="none.service",
+            background="none.service",
             paths=paths or (str(self.etc),), about="policy: x\nby: me, process 1\ncommit: abc",
             running=f"live={self.live}\n{self.running}",
         )  # fmt: skip
@@ -116,6 +118,22 @@ def test_what_was_confirmed_stays(place) -> None:
     assert place.picture() == after
     assert place.call(place.state / "saved" / "guard.sh", "revert", "timer")[0] == 1
     assert place.picture() == after
+
+
+def test_a_change_that_is_not_complete_is_not_confirmed(place) -> None:
+    """Also not later: who asked may be cut off by then."""
+    place.running = f"{WITHOUT_SYSTEMD}\nchange_in_background() {{ echo running; }}"
+    place.call(place.write(), "arm")
+    assert place.armed("confirm", "run-x") == (0, ["incomplete"], "")
+    assert (place.state / "armed").exists()
+
+
+def test_a_change_that_has_failed_is_not_confirmed(place) -> None:
+    place.running = f"{WITHOUT_SYSTEMD}\nchange_in_background() {{ echo failed; }}\nsystemctl() {{ :; }}"
+    place.call(place.write(), "arm")
+    status, _, errors = place.armed("confirm", "run-x")
+    assert (status, errors) == (1, "the change has failed on the host\n")
+    assert (place.state / "armed").exists()
 
 
 def test_a_later_change_of_the_policy_goes_back_to_before_the_first(place) -> None:

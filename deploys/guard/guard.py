@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from pyinfra import logger
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
+from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host
 
 from deploys.errors import InputError
@@ -29,6 +30,7 @@ from deploys.policies.base import Policy, Undo
 from deploys.policies.render import render
 from facts.run import GUARD
 from inventories._ssh import CONNECT_SECONDS
+from operations import _background
 from operations._around import around, connector_arguments
 
 SECONDS = 120
@@ -38,6 +40,9 @@ LOGIN_SECONDS = 30
 """How long a new connection is tried before the change counts as one that cut us off."""
 GRACE_SECONDS = 90
 """How long the way back itself may take."""
+SETTLE_SECONDS = 0.5
+OLD_LINK_SECONDS = 15
+"""How long the connection that the change may have cut is waited for; what it was told goes on without it."""
 BOOT_UNIT = "photon-fleet-guard.service"
 
 _NO_ANSWER = (ConnectError, SSHException, OSError, EOFError)
@@ -107,22 +112,32 @@ class Guard:
         """
         window = min(LOGIN_SECONDS, self._seconds / 2)
         deadline = time.monotonic() + window
+        reason = "the change does not end"
         while True:
+            # A server that reads its file again greets with the old one for a moment.
+            gevent.sleep(SETTLE_SECONDS)
             try:
                 _, output = self._connector.anew(
                     self._call("confirm"), connect_seconds=min(CONNECT_SECONDS, window), **self._arguments()
                 )
-                break
             except _NO_ANSWER as error:
-                reason = str(error).rstrip(".")
+                reason = "the controller could not log in anew: " + str(error).rstrip(".")
+            else:
+                if output.stdout_lines != ["incomplete"]:
+                    break
             if time.monotonic() > deadline:
-                raise OperationError(self._go_back(f"the controller could not log in anew: {reason}"))
-            gevent.sleep(1)
+                raise OperationError(self._go_back(reason))
+        self._conclude(output)
+
+    def _conclude(self, output: CommandOutput) -> None:
         if "confirmed" in output.stdout_lines:
             self._armed_at = None
             self._connector.forget()
             return
-        raise OperationError(self._outcome(output.stdout_lines, "; ".join(output.stderr_lines)))
+        said = "; ".join(output.stderr_lines)
+        if not output.stdout_lines:
+            raise OperationError(self._go_back(said or "the host did not confirm"))
+        raise OperationError(self._outcome(output.stdout_lines, said))
 
     def _at_end(self) -> None:
         if self._armed_at is not None:
@@ -132,12 +147,14 @@ class Guard:
         """Have the change undone, now if the host can be told so, else by its timer; returns what is known then."""
         logger.info("%s%s: waiting for the way back (%s)", self._host.print_prefix, self._policy, why)
         end = (self._armed_at or time.monotonic()) + self._seconds + GRACE_SECONDS
-        ways = [self._run, self._connector.anew]
+        ways: list[tuple[Callable[..., tuple[bool, CommandOutput]], int]] = [
+            (self._run, OLD_LINK_SECONDS), (self._connector.anew, self._seconds + GRACE_SECONDS),
+        ]  # fmt: skip
         reason = why
         while True:
-            for way in ways:
+            for way, seconds in ways:
                 try:
-                    succeeded, output = way(self._call("undo", why), **self._arguments())
+                    succeeded, output = way(self._call("undo", why), **{**self._arguments(), "_timeout": seconds})
                 except _NO_ANSWER as error:
                     reason = str(error) or type(error).__name__
                     continue
@@ -147,7 +164,7 @@ class Guard:
             if time.monotonic() > end:
                 return self._outcome([], reason)
             # What did not answer once is not asked twice: a dead link would take a minute each time.
-            ways = [self._connector.anew]
+            ways = ways[-1:]
             gevent.sleep(2)
 
     def _outcome(self, lines: list[str], reason: str) -> str:
@@ -162,7 +179,7 @@ class Guard:
     def _arguments(self) -> dict[str, Any]:
         return {**connector_arguments(self._host), "_timeout": self._seconds + GRACE_SECONDS}
 
-    def _run(self, command: StringCommand, **arguments: Any) -> tuple[bool, Any]:  # noqa: ANN401
+    def _run(self, command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:  # noqa: ANN401
         return self._host.run_shell_command(command, **{**self._arguments(), **arguments})
 
     def _call(self, verb: str, *words: str) -> StringCommand:
@@ -178,6 +195,7 @@ class Guard:
         undo = self._undo
         return render(
             "guard/guard.sh", id=self._id, seconds=self._seconds, state=GUARD, boot_unit=BOOT_UNIT, paths=undo.paths,
+            background=_background.UNIT,
             about=self._owner.text(policy=self._policy), running=undo.running,
         )  # fmt: skip
 

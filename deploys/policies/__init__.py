@@ -7,10 +7,12 @@ from deploys.policies.accounts import Accounts
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
+from deploys.policies.network import Network
 from deploys.policies.packages import Packages
 from deploys.policies.ssh import Ssh
 
 POLICIES: tuple[type[Policy], ...] = (
+    Network,
     Packages,
     Accounts,
     Ssh,

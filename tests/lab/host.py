@@ -99,8 +99,10 @@ class LabHost:
         run("ip", "link", "add", interface, "type", "veth",
             "peer", "name", "eth0", "address", mac(address), "netns", name)  # fmt: skip
         run("ip", "link", "set", interface, "master", "br0", "up")
+        # With its broadcast address, as networkd itself sets it: another one would be another address to networkd.
         commands = (
-            f"link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {network()}.1\n"
+            f"link set lo up\naddr add {address}/24 brd + dev eth0\nlink set eth0 up\n"
+            f"route add default via {network()}.1\n"
         )
         run("ip", "-n", name, "-b", "-", stdin=commands)
 
