@@ -10,8 +10,8 @@ change it, and ends what is known of it. Not batched: a command with a masked va
 limit of its own, variables in its environment, or without a shell.
 
 `anew()` is the proof that the next run gets in: the same user, key, sudo and pinned host key over a new connection.
-Where a host is about to move (`ssh_next_hostname`), it is made there if it can be, with the key that is pinned for the
-host as it is called now: it is the same machine.
+Where a host is about to move (`ssh_next_hostname`) or to change its login (`ssh_next_key`), it is made in that way if
+it can be, with the host key that is pinned for the host as it is called now: it is the same machine.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class PhotonData(BatchedData):
     """Host data that this connector knows."""
 
     ssh_next_hostname: str
+    ssh_next_key: str
 
 
 class PhotonConnector(BatchedConnector):
@@ -94,6 +95,7 @@ class PhotonConnector(BatchedConnector):
         "ssh_known_hosts_file": DataMeta("The fleet's known_hosts file", str(KNOWN_HOSTS)),
         "ssh_strict_host_key_checking": DataMeta("Always yes", "yes"),
         "ssh_next_hostname": DataMeta("Where SSH reaches the host once its network policy is applied"),
+        "ssh_next_key": DataMeta("The private key that the next run logs in with"),
     }
 
     @staticmethod
@@ -133,16 +135,17 @@ class PhotonConnector(BatchedConnector):
             SSHException: it was lost, or the command did not end in time.
         """
         reasons = []
-        for place in dict.fromkeys((self.data["ssh_next_hostname"], None)):
+        place, key = self.data["ssh_next_hostname"], self.data["ssh_next_key"]
+        for next_place, next_key in dict.fromkeys(((place, key), (None, None))):
             fresh = type(self)(self.state, self.host)
-            fresh.data = self.data
+            fresh.data = {**self.data, "ssh_key": next_key} if next_key else self.data
             try:
-                fresh._connect_once(place, connect_seconds)  # noqa: SLF001 - of the same class
+                fresh._connect_once(next_place, connect_seconds)  # noqa: SLF001 - of the same class
                 return fresh._run_alone(command, **arguments)  # noqa: SLF001 - of the same class
             except ConnectError as error:
                 reasons.append(str(error))
             finally:
-                self._keep_one(fresh, moved=place is not None)
+                self._keep_one(fresh, moved=next_place is not None)
         raise ConnectError("; ".join(reasons))
 
     def _keep_one(self, fresh: PhotonConnector, *, moved: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts.file import TextFile
-from operations import accounts, docker, file, iptables, sshd
+from operations import accounts, docker, file, fixes, iptables, sshd
 from tests.guarded import (
     CHAINS,
     CONNECTION,
@@ -262,3 +262,19 @@ def test_what_an_earlier_operation_will_make_is_missed_only_when_the_run_is_carr
     said = refusal(accounts.user, users(), Executing(), user="ann", group="ops")
     assert said == "user ann: there is no group ops on this host"
     assert refusal(accounts.authorized_keys, users(), Executing(), **keys) == "there is no user ann on this host"
+
+
+def test_a_block_is_refused_for_our_own_address_before_anything_is_done():
+    facts = {"fixes.Blocks": ["203.0.113.9/32"], "ssh.SshConnection": CONNECTION}
+    commands, _ = run(fixes.blocked, facts, address="203.0.113.7", minutes=5, refuse=Refuse())
+    assert len(commands) == 1
+    assert commands[0].index("--on-active=5min") < commands[0].index("-A PHOTON-FLEET-BLOCK -s 203.0.113.7/32 -j DROP")
+    assert run(fixes.blocked, facts, address="203.0.113.9", minutes=5, refuse=Refuse("never asked"))[0] == []
+    assert refusal(fixes.blocked, facts, address="203.0.113.7", minutes=5, refuse=Refuse("us")) == "refused: us"
+    assert "10080" in refusal(fixes.blocked, facts, address="203.0.113.7", minutes=99999, refuse=Refuse())
+
+
+def test_a_key_is_replaced_with_its_options_and_never_doubled():
+    old, new = "ssh-ed25519 AAAA1 old", "ssh-ed25519 AAAA2 new"
+    lines = [f"no-pty {old}", "# kept", old, "ssh-ed25519 AAAA3 other"]
+    assert fixes.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", "ssh-ed25519 AAAA3 other"]

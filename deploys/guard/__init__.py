@@ -1,7 +1,7 @@
 """No host is ever locked out: one run at a time, and changes undo themselves unless the controller gets in anew."""
 
 from deploys.guard.arrive import NEWS, arrive
-from deploys.guard.guard import UNDONE, guarded
+from deploys.guard.guard import UNDONE, guarded, guarding
 from deploys.guard.owner import Owner, take_turns
 
-__all__ = ["NEWS", "UNDONE", "Owner", "arrive", "guarded", "take_turns"]
+__all__ = ["NEWS", "UNDONE", "Owner", "arrive", "guarded", "guarding", "take_turns"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import gevent
@@ -220,11 +220,16 @@ def outcome(policy: str, lines: list[str]) -> str:
 
 
 @contextmanager
-def guarded(policy: Policy, owner: Owner) -> Iterator[None]:
-    """Guard the operations that `policy` declares for the current pyinfra host, when it says how to undo them."""
-    target, undo = ctx_host.get(), policy.undo()
+def guarding(what: str, undo: Undo | None, owner: Owner) -> Iterator[None]:
+    """Guard the operations that are declared for the current pyinfra host within the block, by a way back."""
     if undo is None:
         yield
         return
-    with around(target, Guard(target, policy.name, undo, owner)):
+    target = ctx_host.get()
+    with around(target, Guard(target, what, undo, owner)):
         yield
+
+
+def guarded(policy: Policy, owner: Owner) -> AbstractContextManager[None]:
+    """The same for a policy, when it says how to undo it."""
+    return guarding(policy.name, policy.undo(), owner)
