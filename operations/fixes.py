@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
 
 from facts.fixes import CHAIN, TDNF_LOCK, Blocks, DiskSpace, Reclaimable, TdnfLock
@@ -99,7 +99,7 @@ def freed_space(parts: Sequence[str] = PARTS, journal: str = "200M") -> Commands
         host.noop("nothing can be freed")
         return
     for part, size in plan.items():
-        host.log(f"{part}: about {size / (1 << 20):.0f} MiB to free")
+        logger.info("%s%s: about %.0f MiB to free", host.print_prefix, part, size / (1 << 20))
     commands = {
         "journal": f"journalctl --rotate && journalctl --vacuum-size={journal}",
         # Not `tdnf clean all`: with a full disk tdnf may not get its lock.
