@@ -8,8 +8,10 @@ import shlex
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
+from facts.file import IsOlderThan, TextFile
 from facts.systemd import Unit, UnitState
 from operations._contain import Commands, operation, read
+from operations.file import is_as_wanted, require_path, require_writable, write
 
 _TYPES = "service|socket|timer|target|mount|automount|swap|path|slice"
 UNIT_NAME = re.compile(rf"[A-Za-z0-9:_.\\][A-Za-z0-9:_.@\\-]*\.(?:{_TYPES})")
@@ -96,3 +98,39 @@ def unit(
     commands = ["systemctl daemon-reload"] if state["stale"] else []
     commands += [f"systemctl {step} {shlex.quote(unit)}" for step in steps]
     yield StringCommand(" && ".join(commands))
+
+
+@operation()
+def configured(unit: str, path: str, content: str, mode: str = "644", check: str = "") -> Commands:
+    r"""
+    Make sure that a file has exactly this content, and that a unit that runs was started with it.
+
+    + unit: restarted when it was started before the file was written, and left alone when it does not run
+    + path: absolute path; its directory is made (0755) when missing
+    + content: the whole text
+    + mode: octal; the owner is root
+    + check: shell command that must succeed for `$new` before it is put in place
+
+    A run that was killed between the two is made good by the next one.
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.configured(
+            name="Limit the journal", unit="systemd-journald.service",
+            path="/etc/systemd/journald.conf.d/90-photon-fleet.conf", content="[Journal]\nSystemMaxUse=1G\n",
+        )
+    """
+    require_unit(unit)
+    require_path(path)
+    require_writable(content, mode, "root", "root")
+    wanted = is_as_wanted(read(TextFile, path=path), content, mode=mode)
+    if wanted and not read(IsOlderThan, unit=unit, path=path):
+        host.noop(f"{path} is as wanted, and no older {unit} runs")
+        return
+    restart = f"systemctl try-restart {shlex.quote(unit)}"
+    if wanted:
+        yield StringCommand(restart)
+        return
+    yield write(path, content, mode=mode, check=check, after=restart)

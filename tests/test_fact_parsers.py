@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, TextFile
 from facts.iptables import FilterTable
@@ -20,7 +21,7 @@ from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
-FACTS = (*DOCKER, FilterTable, IsOlderThan, SshConnection, TextFile)
+FACTS = (*DOCKER, FilterTable, IsOlderThan, LocalTime, SshConnection, TextFile)
 DEEP = "[" * 100_000
 
 NETWORK = {
@@ -43,6 +44,8 @@ BROKEN = [
     (TextFile, ["character special file|666|root|root", HASH]),
     (TextFile, ["Absent"]),
     (TextFile, ["", "absent"]),
+    (LocalTime, ["link", "/usr/share/zoneinfo/UTC"]),
+    (LocalTime, ["link", "/usr/share/zoneinfo/UTC", "perhaps"]),
     (FilterTable, ["iptables-save: command not found"]),
     (FilterTable, [":INPUT ACCEPT"]),
     (FilterTable, [":INPUT ACCEPT [0:0] more"]),

@@ -8,9 +8,11 @@ from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
 from deploys.policies.packages import Packages
 from deploys.policies.ssh import Ssh
+from deploys.policies.time import Time
 
 POLICIES: tuple[type[Policy], ...] = (
     Packages,
+    Time,
     Ssh,
     Firewall,
     Docker,
