@@ -17,11 +17,22 @@ from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, TextFile
 from facts.iptables import FilterTable
+from facts.kernel import CommandLine, KernelModules, KernelSettings
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
-FACTS = (*DOCKER, FilterTable, IsOlderThan, LocalTime, SshConnection, TextFile)
+FACTS = (
+    *DOCKER,
+    CommandLine,
+    KernelModules,
+    KernelSettings,
+    FilterTable,
+    IsOlderThan,
+    LocalTime,
+    SshConnection,
+    TextFile,
+)
 DEEP = "[" * 100_000
 
 NETWORK = {
@@ -46,6 +57,12 @@ BROKEN = [
     (TextFile, ["", "absent"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC", "perhaps"]),
+    (KernelSettings, ["vm.swappiness ?"]),
+    (KernelSettings, ["sh: 1: cannot open"]),
+    (KernelModules, ["dummy"]),
+    (KernelModules, ["dummy perhaps"]),
+    (CommandLine, []),
+    (CommandLine, ["quiet"]),
     (FilterTable, ["iptables-save: command not found"]),
     (FilterTable, [":INPUT ACCEPT"]),
     (FilterTable, [":INPUT ACCEPT [0:0] more"]),

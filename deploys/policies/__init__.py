@@ -6,12 +6,14 @@ from deploys.errors import near
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
+from deploys.policies.kernel import Kernel
 from deploys.policies.packages import Packages
 from deploys.policies.ssh import Ssh
 from deploys.policies.time import Time
 
 POLICIES: tuple[type[Policy], ...] = (
     Packages,
+    Kernel,
     Time,
     Ssh,
     Firewall,

@@ -163,6 +163,10 @@ class Policy(Model):
         """What is wrong with the effective policy of a host, beyond single fields. Called after the merge."""
         return ()
 
+    def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:  # noqa: ARG002 - policies look at it
+        """What is wrong between this effective policy and the host's other ones, by name. Called after the merge."""
+        return ()
+
     def apply(self) -> None:
         """Call the operations that make the current pyinfra host follow this policy."""
         raise NotImplementedError
