@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Collection, Mapping
 
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
@@ -11,8 +12,10 @@ from pyinfra.api import OperationError, StringCommand
 from facts.file import IsOlderThan, TextFile
 from facts.systemd import Unit, UnitState
 from operations._contain import Commands, operation, read
-from operations.file import is_as_wanted, require_path, require_writable, write
+from operations._units import DIRECTORY, unit_of, verify
+from operations.file import Text, is_as_wanted, require_path, require_writable, write, write_all
 
+_PLACE = re.compile(r"[^/]+\.d/[A-Za-z0-9][A-Za-z0-9_.@-]*\.conf")
 _TYPES = "service|socket|timer|target|mount|automount|swap|path|slice"
 UNIT_NAME = re.compile(rf"[A-Za-z0-9:_.\\][A-Za-z0-9:_.@\\-]*\.(?:{_TYPES})")
 
@@ -134,3 +137,62 @@ def configured(unit: str, path: str, content: str, mode: str = "644", check: str
         yield StringCommand(restart)
         return
     yield write(path, content, mode=mode, check=check, after=restart)
+
+
+def _require_place(place: str) -> None:
+    require_unit(unit_of(place))
+    if "/" in place and not _PLACE.fullmatch(place):
+        message = f"{place!r} is no drop-in, such as sshd.service.d/limits.conf"
+        raise OperationError(message)
+
+
+def _is_behind(unit: str, path: str, *, restart: bool) -> bool:
+    """Whether systemd, or the unit that runs, still has an older file. A template itself is nothing that runs."""
+    if "@." in unit:
+        return False
+    return read(Unit, unit=unit)["stale"] or (restart and read(IsOlderThan, unit=unit, path=path))
+
+
+@operation()
+def definitions(files: Mapping[str, str], restart: Collection[str] = ()) -> Commands:
+    """
+    Make sure that unit files and drop-ins of /etc/systemd/system have these contents, and that they are in force.
+
+    + files: `x.service` or `x.service.d/y.conf` to the whole text. What differs is checked with `systemd-analyze
+      verify`, where the host has it, before any of it is put in place; a key that systemd does not know is an error
+    + restart: units that are restarted when they run with an older file; the others get it when they start next
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.definitions(
+            name="Limit nginx", files={"nginx.service.d/limits.conf": limits}, restart=["nginx.service"]
+        )
+    """
+    wanted = {place: content if content.endswith("\n") else f"{content}\n" for place, content in files.items()}
+    for place, content in wanted.items():
+        _require_place(place)
+        require_writable(content, "644", "root", "root")
+    paths = {place: f"{DIRECTORY}/{place}" for place in wanted}
+    differing = {
+        place: content
+        for place, content in wanted.items()
+        if not is_as_wanted(read(TextFile, path=paths[place]), content, mode="644")
+    }
+    behind = {
+        unit_of(place)
+        for place in wanted
+        if place in differing or _is_behind(unit_of(place), paths[place], restart=unit_of(place) in restart)
+    }
+    if not behind:
+        host.noop(f"{len(wanted)} unit files are as wanted")
+        return
+    again = sorted(unit for unit in behind if unit in restart and "@." not in unit)
+    force = "systemctl daemon-reload"
+    force += f" && systemctl try-restart {' '.join(map(shlex.quote, again))}" if again else ""
+    if not differing:
+        yield StringCommand(force)
+        return
+    yield verify(differing)
+    yield write_all([Text(paths[place], content) for place, content in differing.items()], after=force)

@@ -8,6 +8,7 @@ from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
 from deploys.policies.kernel import Kernel
 from deploys.policies.packages import Packages
+from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
 from deploys.policies.time import Time
 
@@ -18,6 +19,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Ssh,
     Firewall,
     Docker,
+    Services,
 )
 
 

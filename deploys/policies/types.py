@@ -71,3 +71,16 @@ def _server(value: str) -> str:
 
 Server = Annotated[str, AfterValidator(_server)]
 """Where a service is: the name of a host, or an IPv4 or IPv6 address."""
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.][A-Za-z0-9:_.@\\-]*\.(service|socket|timer|target|mount|automount|swap|path|slice)")
+
+
+def _unit(value: str) -> str:
+    if not _UNIT.fullmatch(value):
+        message = f"{value!r} is no whole name of a unit, such as sshd.service"
+        raise ValueError(message)
+    return value
+
+
+UnitName = Annotated[str, AfterValidator(_unit)]
+"""A unit of systemd with its suffix."""
