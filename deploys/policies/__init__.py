@@ -7,6 +7,7 @@ from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
 from deploys.policies.kernel import Kernel
+from deploys.policies.logging import Logging
 from deploys.policies.packages import Packages
 from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
@@ -16,6 +17,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Packages,
     Kernel,
     Time,
+    Logging,
     Ssh,
     Firewall,
     Docker,
