@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Collection, Mapping
@@ -14,6 +15,9 @@ from facts.systemd import Unit, UnitState
 from operations._contain import Commands, operation, read
 from operations._units import DIRECTORY, unit_of, verify
 from operations.file import Text, is_as_wanted, require_path, require_writable, write, write_all
+
+MARKERS = "/run/photon-fleet"
+"""Where it is noted that a unit was reloaded; gone after a reboot, as every unit is new then."""
 
 _PLACE = re.compile(r"[^/]+\.d/[A-Za-z0-9][A-Za-z0-9_.@-]*\.conf")
 _TYPES = "service|socket|timer|target|mount|automount|swap|path|slice"
@@ -103,16 +107,43 @@ def unit(
     yield StringCommand(" && ".join(commands))
 
 
+def marker_of(unit: str, path: str) -> str:
+    """What is touched when a unit was reloaded for a file."""
+    return f"{MARKERS}/read-{hashlib.sha256(f'{unit}:{path}'.encode()).hexdigest()[:16]}"
+
+
+def _told(unit: str, path: str, *, reload: bool) -> tuple[str, str]:
+    """The command that makes a unit that runs read a file, and what is touched when it has done so (see facts)."""
+    quoted = shlex.quote(unit)
+    if not reload:
+        return f"systemctl try-restart {quoted}", ""
+    marker = marker_of(unit, path)
+    return f"systemctl try-reload-or-restart {quoted} && mkdir -p {MARKERS} && touch {marker}", marker
+
+
 @operation()
-def configured(unit: str, path: str, content: str, mode: str = "644", check: str = "") -> Commands:
+def configured(
+    unit: str,
+    path: str,
+    content: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    check: str = "",
+    *,
+    reload: bool = False,
+) -> Commands:
     r"""
     Make sure that a file has exactly this content, and that a unit that runs was started with it.
 
     + unit: restarted when it was started before the file was written, and left alone when it does not run
     + path: absolute path; its directory is made (0755) when missing
     + content: the whole text
-    + mode: octal; the owner is root
+    + mode: octal
+    + user: owner
+    + group: group
     + check: shell command that must succeed for `$new` before it is put in place
+    + reload: the unit reads the file again when it is reloaded: no restart, but for one that cannot be reloaded
 
     A run that was killed between the two is made good by the next one.
 
@@ -127,16 +158,16 @@ def configured(unit: str, path: str, content: str, mode: str = "644", check: str
     """
     require_unit(unit)
     require_path(path)
-    require_writable(content, mode, "root", "root")
-    wanted = is_as_wanted(read(TextFile, path=path), content, mode=mode)
-    if wanted and not read(IsOlderThan, unit=unit, path=path):
+    require_writable(content, mode, user, group)
+    tell, marker = _told(unit, path, reload=reload)
+    wanted = is_as_wanted(read(TextFile, path=path), content, mode=mode, user=user, group=group)
+    if wanted and not read(IsOlderThan, unit=unit, path=path, marker=marker):
         host.noop(f"{path} is as wanted, and no older {unit} runs")
         return
-    restart = f"systemctl try-restart {shlex.quote(unit)}"
     if wanted:
-        yield StringCommand(restart)
+        yield StringCommand(tell)
         return
-    yield write(path, content, mode=mode, check=check, after=restart)
+    yield write(path, content, mode=mode, user=user, group=group, check=check, after=tell)
 
 
 def _require_place(place: str) -> None:

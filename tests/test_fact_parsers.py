@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
-from facts.file import IsOlderThan, TextFile
+from facts.file import IsOlderThan, PathEntry, TextFile
 from facts.iptables import FilterTable
 from facts.kernel import CommandLine, KernelModules, KernelSettings
 from facts.ssh import SshConnection
@@ -53,10 +53,14 @@ BROKEN = [
     (TextFile, ["regular file|644|ro|ot|root", HASH]),
     (TextFile, ["directory|755|root|root", HASH]),
     (TextFile, ["character special file|666|root|root", HASH]),
+    (TextFile, ["directory|755|root|root"]),
     (TextFile, ["Absent"]),
     (TextFile, ["", "absent"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC", "perhaps"]),
+    (PathEntry, []),
+    (PathEntry, ["directory|755|root"]),
+    (PathEntry, ["directory|rwx|root|root"]),
     (KernelSettings, ["vm.swappiness ?"]),
     (KernelSettings, ["sh: 1: cannot open"]),
     (KernelModules, ["dummy"]),

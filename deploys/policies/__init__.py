@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploys.errors import near
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
+from deploys.policies.files import Files
 from deploys.policies.firewall import Firewall
 from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
@@ -21,6 +22,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Ssh,
     Firewall,
     Docker,
+    Files,
     Services,
 )
 

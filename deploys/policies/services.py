@@ -47,8 +47,9 @@ _SWITCHED_ON = {"enabled", "enabled-runtime", "linked", "linked-runtime"}
 _UP = {"active", "reloading"}
 
 
-def _is_any(unit: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(unit, pattern) for pattern in patterns)
+def is_any(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name fits one of the patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _content(value: str) -> str:
@@ -139,17 +140,17 @@ class Services(Policy):
     @override
     def problems(self) -> Iterable[str]:
         for service in self.units:
-            if service.switches_off and _is_any(service.unit, PROTECTED):
+            if service.switches_off and is_any(service.unit, PROTECTED):
                 yield f"units[{service.unit}]: without it the host could not be reached, booted or mended"
         for file in self.files:
-            if _is_any(file.name, (*PROTECTED, *sum(OWNERS.values(), ()))) and not file.name.endswith(
+            if is_any(file.name, (*PROTECTED, *sum(OWNERS.values(), ()))) and not file.name.endswith(
                 (".mount", ".slice", ".target")
             ):
                 yield f"files[{file.name}]: a file of this name would replace the system's own unit; use a drop-in"
         for drop_in in self.drop_ins:
             if drop_in.name.startswith(_RESERVED):
                 yield f"drop_ins[{drop_in.ident}].name: names that begin with {_RESERVED} are other policies'"
-            if drop_in.restart and _is_any(drop_in.unit, UNRESTARTABLE):
+            if drop_in.restart and is_any(drop_in.unit, UNRESTARTABLE):
                 yield (
                     f"drop_ins[{drop_in.ident}].restart: a restart of {drop_in.unit} would end sessions "
                     "or break others; set restart=False, and it holds from the next boot on"
@@ -159,7 +160,7 @@ class Services(Policy):
     def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:
         for service in self.units:
             for owner, patterns in OWNERS.items():
-                if owner in others and service.switches_off and _is_any(service.unit, patterns):
+                if owner in others and service.switches_off and is_any(service.unit, patterns):
                     yield f"units[{service.unit}]: the {owner} policy of this host keeps it running"
 
     def definitions(self) -> tuple[UnitFile | DropIn, ...]:
