@@ -18,12 +18,15 @@ from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, PathEntry, TextFile
 from facts.iptables import FilterTable
 from facts.kernel import CommandLine, KernelModules, KernelSettings
+from facts.selinux import SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
+SELINUX = (SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState)
 FACTS = (
     *DOCKER,
+    *SELINUX,
     CommandLine,
     KernelModules,
     KernelSettings,
@@ -58,6 +61,9 @@ BROKEN = [
     (TextFile, ["", "absent"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC"]),
     (LocalTime, ["link", "/usr/share/zoneinfo/UTC", "perhaps"]),
+    (SelinuxState, ["1"]),
+    (SelinuxState, ["2", "inactive", ""]),
+    (SelinuxBooleans, ["getsebool:  SELinux is disabled"]),
     (PathEntry, []),
     (PathEntry, ["directory|755|root"]),
     (PathEntry, ["directory|rwx|root|root"]),

@@ -10,6 +10,7 @@ from deploys.policies.firewall import Firewall
 from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
 from deploys.policies.packages import Packages
+from deploys.policies.selinux import Selinux
 from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
 from deploys.policies.time import Time
@@ -17,6 +18,7 @@ from deploys.policies.time import Time
 POLICIES: tuple[type[Policy], ...] = (
     Packages,
     Kernel,
+    Selinux,
     Time,
     Logging,
     Ssh,

@@ -8,6 +8,7 @@ reloaded or restarted when it runs with an older one.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -54,8 +55,7 @@ _KERNEL = ("/proc/*", "/sys/*", "/dev/*", "/boot/*", "/var/lib/photon-fleet*", "
 
 
 def _path(value: str) -> str:
-    parts = value.split("/")
-    if parts[0] or len(parts) < 2 or any(part in {"", ".", ".."} for part in parts[1:]) or {"\n", "\0"} & set(value):  # noqa: PLR2004 - the part before the first slash, and one more
+    if not re.fullmatch(r"(/[^/\n\0]+)+", value) or {".", ".."} & set(value.split("/")):
         message = f"{value!r} is no plain absolute path: no '..', no '//', no '/' at its end"
         raise ValueError(message)
     return value
