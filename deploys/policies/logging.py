@@ -207,11 +207,14 @@ def started_since(unit: str, path: str, host: Host) -> bool:
 
 
 def journal_kept(storage: str, host: Host) -> str:
-    """Where the journal that is being written lies; `auto` may be either."""
-    machine = host.check_output("cat /etc/machine-id")
-    on_disk = host.file(f"/var/log/journal/{machine}/system.journal").exists
-    in_memory = host.file(f"/run/log/journal/{machine}/system.journal").exists
-    found = "volatile" if in_memory else "persistent" if on_disk else "nowhere"
+    """Where journald writes, by the files that it has open; `auto` may be either."""
+    pid = host.check_output("systemctl show --property=MainPID --value %s", JOURNALD)
+    opened = host.check_output(
+        "find %s -lname %s -printf %s", f"/proc/{pid}/fd", "*/system.journal", "%l\\n"
+    ).splitlines()
+    found = (
+        "nowhere" if not opened else "volatile" if all(path.startswith("/run/") for path in opened) else "persistent"
+    )
     return storage if storage == "auto" and found != "nowhere" else found
 
 

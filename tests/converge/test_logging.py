@@ -102,6 +102,7 @@ def test_a_server_that_left_the_policy_gets_nothing_more(logging, on) -> None:
     on("db-1", "logger last-word; sleep 1")
     assert not arrived(on, "last-word", 2)
     assert on("db-1", "ls /run/log/journal/*/system.journal")
+    logging.follows()
 
 
 def test_a_host_that_cannot_upload_its_journal_is_told_which_package_can(logging) -> None:

@@ -96,9 +96,14 @@ def test_enforcing_is_kept_by_the_run_that_logs_in_under_it(selinux, with_stand_
     selinux.follows()
     assert on("edge-1", "grep -c SELINUX=enforcing /etc/selinux/config").strip() == "1"
     assert "inactive" in on("edge-1", "systemctl is-active photon-fleet-selinux-guard.timer", check=False)
-    on("edge-1", "setenforce 0; : > /var/lib/selinux/default/active/booleans.local")
+    on(
+        "edge-1",
+        "setenforce 0; : > /var/lib/selinux/default/active/booleans.local; "
+        "sed -i s/httpd_sys/httpd_log/ /etc/selinux/default/contexts/files/file_contexts.local",
+    )
     assert selinux.broken() == {
         "selinux.mode", "selinux.boolean[httpd_can_network_connect]", "selinux.boolean[httpd_can_network_connect].boot",
+        "selinux.context[/srv/app]",
     }  # fmt: skip
 
 

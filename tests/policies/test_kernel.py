@@ -35,7 +35,7 @@ def test_values_are_numbers_or_words_and_kept_with_single_blanks() -> None:
         ]
     )
     assert policy.render().splitlines()[1:] == [
-        "vm.swappiness = 10", "net.ipv4.tcp_rmem = 4096 131072 6291456", "-net.bridge.bridge-nf-call-iptables = 1",
+        "vm.swappiness = 10", "net.ipv4.tcp_rmem = 4096 131072 6291456", "net.bridge.bridge-nf-call-iptables = 1",
     ]  # fmt: skip
 
 
