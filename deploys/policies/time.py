@@ -64,7 +64,7 @@ class Time(Policy):
     servers: tuple[Server, ...] = ()
     """Asked in turn until one answers. Those that DHCP gives come first (timesyncd's own order)."""
     fallback_servers: tuple[Server, ...] = ()
-    """Asked when there are no others; none of those that systemd was built with."""
+    """Asked when there are no others; the `servers` themselves when empty."""
     zone: Zone = "UTC"
     replace: bool = False
     """Stop and disable chronyd and ntpd where they run; without it such a host is refused."""
@@ -76,7 +76,11 @@ class Time(Policy):
 
     def render(self) -> str:
         """The text of the drop-in that the policy owns."""
-        return render("time/timesyncd", servers=self.servers, fallback_servers=self.fallback_servers)
+        return render("time/timesyncd", servers=self.servers, fallback_servers=self.asked_last())
+
+    def asked_last(self) -> tuple[str, ...]:
+        """The fallback servers. Never none: timesyncd then asks those that it was built with."""
+        return self.fallback_servers or self.servers
 
     @override
     def apply(self) -> None:
@@ -97,7 +101,7 @@ class Time(Policy):
         )  # fmt: skip
         for field, key, servers in (
             ("servers", "SystemNTPServers", self.servers),
-            ("fallback_servers", "FallbackNTPServers", self.fallback_servers),
+            ("fallback_servers", "FallbackNTPServers", self.asked_last()),
         ):
             yield Check(
                 id=f"time.{field}", field=field,

@@ -66,7 +66,7 @@ def test_everything_is_there_and_nothing_of_a_secret_is_shown(files, on) -> None
 
 
 def test_what_is_broken_is_named_and_mended(files, on) -> None:
-    files.follows()
+    files.ready()
     on(
         "db-1",
         "chmod 755 /srv/app; chmod g-s /srv/app; echo more >> /srv/app/password; sed -i s/7/8/ /srv/app/app.conf; "
@@ -85,7 +85,7 @@ def test_what_is_broken_is_named_and_mended(files, on) -> None:
 
 
 def test_a_run_that_was_killed_before_the_reload_is_made_good(files, on) -> None:
-    files.follows()
+    files.ready()
     on("db-1", "rm -f /run/reloads; sleep 1; touch /srv/app/app.conf")
     assert files.broken() == {"files.file[/srv/app/app.conf].in-force"}
     assert files.mended() == 1
@@ -110,7 +110,7 @@ def test_what_is_something_else_is_not_replaced(files, on) -> None:
 
 
 def test_a_text_that_does_not_pass_its_check_is_not_put_in_place(files, on) -> None:
-    files.follows()
+    files.ready()
     wrong = replace(files, policy=files.policy.replace('"limit": 7', '"limit": "many"'))
     wrong.refused()
     assert "limit 7" in on("db-1", "cat /srv/app/app.conf")

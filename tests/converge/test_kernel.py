@@ -87,7 +87,7 @@ def test_what_only_a_reboot_brings_is_said(kernel, on) -> None:
 
 
 def test_what_the_kernel_lacks_or_does_not_take_is_refused_and_not_kept(kernel, on) -> None:
-    kernel.follows()
+    kernel.ready()
     before = on("db-1", f"cat {FILE}")
     lacking = replace(kernel, policy='Kernel(settings=[Setting(key="vm.no_such", value=1)])')
     assert "the kernel of this host has no setting vm.no_such" in lacking.refused()

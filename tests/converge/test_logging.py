@@ -56,7 +56,7 @@ def test_logs_arrive_also_those_of_the_time_when_the_server_was_down(logging, on
 
 
 def test_what_is_broken_is_named_and_mended(logging, on) -> None:
-    logging.follows()
+    logging.ready()
     on(
         "db-1",
         f"sed -i s/200M/300M/ {LIMITS}; systemctl restart systemd-journald; systemctl disable --now rsyslog; "
@@ -80,7 +80,7 @@ def test_a_later_file_that_decides_is_named(logging, on) -> None:
 
 
 def test_a_file_that_rsyslog_does_not_accept_is_not_put_in_place(logging, on) -> None:
-    logging.follows()
+    logging.ready()
     on(
         "db-1",
         "mv /usr/sbin/rsyslogd /usr/sbin/rsyslogd.real; printf '#!/bin/sh\\necho typo in config file; exit 1\\n' "
@@ -96,7 +96,7 @@ def test_a_file_that_rsyslog_does_not_accept_is_not_put_in_place(logging, on) ->
 
 
 def test_a_server_that_left_the_policy_gets_nothing_more(logging, on) -> None:
-    logging.follows()
+    logging.ready()
     alone = replace(logging, policy='Logging(storage="volatile")')
     alone.follows()
     on("db-1", "logger last-word; sleep 1")

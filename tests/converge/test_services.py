@@ -63,7 +63,7 @@ def test_what_is_broken_is_named_and_mended(services, on) -> None:
 
 
 def test_a_run_that_was_killed_before_the_reload_or_the_restart_is_made_good(services, on) -> None:
-    services.follows()
+    services.ready()
     on("db-1", f"sleep 1; touch {STEADY} {SSHD}")
     named = {
         f"services.file[{place}].{what}"

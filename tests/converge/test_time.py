@@ -53,6 +53,12 @@ def test_a_server_that_somebody_adds_in_another_file_is_named(time, on) -> None:
         on("db-1", f"rm {DROP_INS}/99.conf; systemctl restart systemd-timesyncd")
 
 
+def test_without_fallback_servers_none_of_the_distribution_is_asked(time, on) -> None:
+    replace(time, policy='Time(servers=["10.0.0.1"])').ready()
+    assert on("db-1", "timedatectl show-timesync -p FallbackNTPServers --value").strip() == "10.0.0.1"
+    time.ready()
+
+
 def test_a_run_that_was_killed_before_the_restart_is_made_good(time, on) -> None:
     on("db-1", f"sleep 1; touch {OURS}")
     assert time.mended() == 1

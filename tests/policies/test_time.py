@@ -26,7 +26,7 @@ def test_the_servers_of_other_files_do_not_count() -> None:
 
 
 def test_without_fallback_servers_those_of_the_distribution_are_not_asked() -> None:
-    assert Time(servers=["a.example"]).render().endswith("FallbackNTP=\n")
+    assert Time(servers=["a.example"]).render().endswith("FallbackNTP=\nFallbackNTP=a.example\n")
 
 
 def test_a_policy_without_any_server_is_refused_only_when_it_is_whole() -> None:
