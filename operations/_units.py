@@ -22,7 +22,8 @@ for place in "$@"; do
   case "$place" in
     */*)
       unit=${place%%.d/*}; [ -e "$new/$unit" ] && continue
-      path=$(systemctl show --property=FragmentPath --value "$unit")
+      case "$unit" in *@.*) shown="${unit%@.*}@any.${unit##*@.}";; *) shown=$unit;; esac
+      path=$(systemctl show --property=FragmentPath --value "$shown")
       [ -n "$path" ] || { echo "there is no unit $unit on this host" >&2; failed=1; continue; }
       systemd-analyze verify --man=no "$path" >/dev/null 2>&1 && sound=1 || sound=
       check "$path" || [ -z "$sound" ] || { wrong "$place"; failed=1; continue; }

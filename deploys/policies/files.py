@@ -271,11 +271,15 @@ def difference(place: str, content: Content, secret: bool, host: Host) -> str:  
     )
 
 
-def has_read(unit: str, place: str, reload: bool, host: Host) -> bool:  # noqa: FBT001 - bound by partial
+def has_read(unit: str, place: str, reload: bool, host: Host) -> bool | str:  # noqa: FBT001 - bound by partial
     """Whether the unit's process began, or was told to read again, no earlier than the file changed (seconds)."""
     changed = int(host.check_output("stat -Lc %%Y %s", place))
-    pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
-    if pid in {"", "0"} or int(host.check_output("stat -c %%Y %s", f"/proc/{pid}")) >= changed:
+    shown = host.check_output("systemctl show --property=LoadState,MainPID %s", unit)
+    found = dict(line.split("=", 1) for line in shown.splitlines())
+    if found["LoadState"] == "not-found":
+        return f"there is no unit {unit}"
+    pid = found.get("MainPID", "0")
+    if pid == "0" or int(host.check_output("stat -c %%Y %s", f"/proc/{pid}")) >= changed:
         return True
     if not reload:
         return False

@@ -117,6 +117,12 @@ def test_a_text_that_does_not_pass_its_check_is_not_put_in_place(files, on) -> N
     assert on("db-1", "ls -A /srv/app").split() == ["app.conf", "password"]
 
 
+def test_a_unit_that_is_not_there_is_named(files) -> None:
+    wrong = replace(files, policy='Files(files=[File(path="/srv/note", content="x", restart="readr.service")])')
+    wrong.refused()
+    assert "there is no unit readr.service" in wrong.refused()
+
+
 def test_a_path_of_another_policy_is_refused_before_any_connection(files, variant) -> None:
     inventory = variant({"db-1": 'Files(files=[File(path="/etc/ssh/sshd_config", content="x")])'}, IMPORTS)
     done = converge(inventory=inventory)

@@ -25,7 +25,8 @@ POLICY = """Services(
             content="[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n",
         ),
     ],
-    drop_ins=[DropIn(unit="sshd.service", content="[Service]\\nLimitNOFILE=4096\\n")],
+    drop_ins=[DropIn(unit="sshd.service", content="[Service]\\nLimitNOFILE=4096\\n"),
+              DropIn(unit="serial-getty@.service", content="[Service]\\nNice=5\\n")],
 )"""
 SSHD = "/etc/systemd/system/sshd.service.d/50-services.conf"
 STEADY = "/etc/systemd/system/steady.service"
