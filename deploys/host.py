@@ -12,7 +12,6 @@ from pyinfra import host
 from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
 from deploys.guard import guarded
 from inventories._merge import effective_of
-from operations import tdnf
 
 known_to_inspect(__file__)
 summarise_at_exit()
@@ -24,8 +23,7 @@ for kind in host.loop(selected()):
     with contained():
         policy = effective_of(host).get(kind.name)
         if policy is not None:
-            if policy.packages():
-                tdnf.packages(name=f"Install what {policy.name} needs", present=policy.packages())
+            policy.prepare()
             with guarded(policy, owner):
                 policy.apply()
             applied.append(policy)

@@ -44,6 +44,9 @@ class TextFile(FactBase[File | None]):
     def process(self, output: list[str]) -> File | None:
         if output == ["absent"]:
             return None
+        if len(output) == 1 and output[0].count("|") == 3:  # noqa: PLR2004 - a whole status, and no checksum
+            message = f"expected a regular file, found a {output[0].partition('|')[0]}"
+            raise FactProcessError(message)
         try:
             status, checksum = output
             kind, mode, user, group = status.split("|")
@@ -114,3 +117,55 @@ class FileNames(FactBase[list[str]]):
     @override
     def process(self, output: list[str]) -> list[str]:
         return sorted(output)
+
+
+class Entry(TypedDict):
+    """What is at a path itself: `kind` is file, directory, link or other; `target` is where a link points to, or ""."""
+
+    kind: str
+    mode: int
+    user: str
+    group: str
+    target: str
+
+
+class PathEntry(FactBase[Entry | None]):
+    """
+    Returns what is at a path, without following a link, or None when nothing is there:
+
+    .. code:: python
+
+        {"kind": "link", "mode": 777, "user": "root", "group": "root", "target": "/usr/share/zoneinfo/UTC"}
+
+    Source of the format: GNU coreutils `stat -c` and `readlink`.
+    """
+
+    @override
+    def command(self, path: str) -> StringCommand:
+        quoted = QuoteString(path)
+        return StringCommand(
+            "if [ -L", quoted, "]; then stat -c '%F|%a|%U|%G' --", quoted, "&& readlink --", quoted,
+            "; elif [ -e", quoted, "]; then stat -c '%F|%a|%U|%G' --", quoted, "; else echo absent; fi",
+        )  # fmt: skip
+
+    @override
+    def process(self, output: list[str]) -> Entry | None:
+        if output == ["absent"]:
+            return None
+        kinds = {
+            "regular file": "file",
+            "regular empty file": "file",
+            "directory": "directory",
+            "symbolic link": "link",
+        }
+        try:
+            status, *target = output
+            kind, mode, user, group = status.split("|")
+            found: Entry = {
+                "kind": kinds.get(kind, "other"), "mode": int(mode), "user": user, "group": group,
+                "target": "\n".join(target),
+            }  # fmt: skip
+        except ValueError as error:
+            message = f"stat answered {output!r}"
+            raise FactProcessError(message) from error
+        return found

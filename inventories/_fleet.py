@@ -136,6 +136,10 @@ def _effective(member: Host, problems: list[str], known: dict[_Given, _Merged]) 
         if merged is not None:
             policies[kind.name], provenance[kind.name] = merged, sources
         problems += [f"{member.name}: {kind.name}: {text}" for text in found]
+    for name, policy in policies.items():
+        others = {other: value for other, value in policies.items() if other != name}
+        found = [f"{text}{_place(text, provenance[name], policy)}" for text in policy.conflicts(others)]
+        problems += [f"{member.name}: {name}: {text}" for text in found]
     return Effective(policies, provenance)
 
 

@@ -226,14 +226,16 @@ def texts(
 
 
 @operation()
-def absent(path: str) -> Commands:
+def absent(path: str, after: str = "") -> Commands:
     """
     Make sure that a file is not there.
 
     + path: absolute path of a regular file
+    + after: shell command that makes its absence hold; run by the host right after the removal
     """
     require_path(path)
     if read(TextFile, path=path) is None:
         host.noop(f"{path} is not there")
         return
-    yield StringCommand("rm -f --", QuoteString(path))
+    removal = StringCommand("rm -f --", QuoteString(path))
+    yield StringCommand(removal, "&& {", after, "; }") if after else removal

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
+from collections.abc import Collection, Mapping
 
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
+from facts.file import IsOlderThan, TextFile
 from facts.systemd import Unit, UnitState
 from operations._contain import Commands, operation, read
+from operations._units import DIRECTORY, unit_of, verify
+from operations.file import Text, is_as_wanted, require_path, require_writable, write, write_all
 
+MARKERS = "/run/photon-fleet"
+"""Where it is noted that a unit was reloaded; gone after a reboot, as every unit is new then."""
+
+_PLACE = re.compile(r"[^/]+\.d/[A-Za-z0-9][A-Za-z0-9_.@-]*\.conf")
 _TYPES = "service|socket|timer|target|mount|automount|swap|path|slice"
 UNIT_NAME = re.compile(rf"[A-Za-z0-9:_.\\][A-Za-z0-9:_.@\\-]*\.(?:{_TYPES})")
 
@@ -96,3 +105,125 @@ def unit(
     commands = ["systemctl daemon-reload"] if state["stale"] else []
     commands += [f"systemctl {step} {shlex.quote(unit)}" for step in steps]
     yield StringCommand(" && ".join(commands))
+
+
+def marker_of(unit: str, path: str) -> str:
+    """What is touched when a unit was reloaded for a file."""
+    return f"{MARKERS}/read-{hashlib.sha256(f'{unit}:{path}'.encode()).hexdigest()[:16]}"
+
+
+def _told(unit: str, path: str, *, reload: bool) -> tuple[str, str]:
+    """The command that makes a unit that runs read a file, and what is touched when it has done so (see facts)."""
+    quoted = shlex.quote(unit)
+    if not reload:
+        return f"systemctl try-restart {quoted}", ""
+    marker = marker_of(unit, path)
+    return f"systemctl try-reload-or-restart {quoted} && mkdir -p {MARKERS} && touch {marker}", marker
+
+
+@operation()
+def configured(
+    unit: str,
+    path: str,
+    content: str,
+    mode: str = "644",
+    user: str = "root",
+    group: str = "root",
+    check: str = "",
+    *,
+    reload: bool = False,
+) -> Commands:
+    r"""
+    Make sure that a file has exactly this content, and that a unit that runs was started with it.
+
+    + unit: restarted when it was started before the file was written, and left alone when it does not run
+    + path: absolute path; its directory is made (0755) when missing
+    + content: the whole text
+    + mode: octal
+    + user: owner
+    + group: group
+    + check: shell command that must succeed for `$new` before it is put in place
+    + reload: the unit reads the file again when it is reloaded: no restart, but for one that cannot be reloaded
+
+    A run that was killed between the two is made good by the next one.
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.configured(
+            name="Limit the journal", unit="systemd-journald.service",
+            path="/etc/systemd/journald.conf.d/90-photon-fleet.conf", content="[Journal]\nSystemMaxUse=1G\n",
+        )
+    """
+    require_unit(unit)
+    require_path(path)
+    require_writable(content, mode, user, group)
+    tell, marker = _told(unit, path, reload=reload)
+    wanted = is_as_wanted(read(TextFile, path=path), content, mode=mode, user=user, group=group)
+    if wanted and not read(IsOlderThan, unit=unit, path=path, marker=marker):
+        host.noop(f"{path} is as wanted, and no older {unit} runs")
+        return
+    if wanted:
+        yield StringCommand(tell)
+        return
+    yield write(path, content, mode=mode, user=user, group=group, check=check, after=tell)
+
+
+def _require_place(place: str) -> None:
+    require_unit(unit_of(place))
+    if "/" in place and not _PLACE.fullmatch(place):
+        message = f"{place!r} is no drop-in, such as sshd.service.d/limits.conf"
+        raise OperationError(message)
+
+
+def _is_behind(unit: str, path: str, *, restart: bool) -> bool:
+    """Whether systemd, or the unit that runs, still has an older file. A template itself is nothing that runs."""
+    if "@." in unit:
+        return False
+    return read(Unit, unit=unit)["stale"] or (restart and read(IsOlderThan, unit=unit, path=path))
+
+
+@operation()
+def definitions(files: Mapping[str, str], restart: Collection[str] = ()) -> Commands:
+    """
+    Make sure that unit files and drop-ins of /etc/systemd/system have these contents, and that they are in force.
+
+    + files: `x.service` or `x.service.d/y.conf` to the whole text. What differs is checked with `systemd-analyze
+      verify`, where the host has it, before any of it is put in place; a key that systemd does not know is an error
+    + restart: units that are restarted when they run with an older file; the others get it when they start next
+
+    **Example:**
+
+    .. code:: python
+
+        systemd.definitions(
+            name="Limit nginx", files={"nginx.service.d/limits.conf": limits}, restart=["nginx.service"]
+        )
+    """
+    wanted = {place: content if content.endswith("\n") else f"{content}\n" for place, content in files.items()}
+    for place, content in wanted.items():
+        _require_place(place)
+        require_writable(content, "644", "root", "root")
+    paths = {place: f"{DIRECTORY}/{place}" for place in wanted}
+    differing = {
+        place: content
+        for place, content in wanted.items()
+        if not is_as_wanted(read(TextFile, path=paths[place]), content, mode="644")
+    }
+    behind = {
+        unit_of(place)
+        for place in wanted
+        if place in differing or _is_behind(unit_of(place), paths[place], restart=unit_of(place) in restart)
+    }
+    if not behind:
+        host.noop(f"{len(wanted)} unit files are as wanted")
+        return
+    again = sorted(unit for unit in behind if unit in restart and "@." not in unit)
+    force = "systemctl daemon-reload"
+    force += f" && systemctl try-restart {' '.join(map(shlex.quote, again))}" if again else ""
+    if not differing:
+        yield StringCommand(force)
+        return
+    yield verify(differing)
+    yield write_all([Text(paths[place], content) for place, content in differing.items()], after=force)

@@ -13,14 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
-from facts.file import IsOlderThan, TextFile
+from facts.file import IsOlderThan, PathEntry, TextFile
 from facts.iptables import FilterTable
+from facts.kernel import CommandLine, KernelModules, KernelSettings
+from facts.selinux import SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
-FACTS = (*DOCKER, FilterTable, IsOlderThan, SshConnection, TextFile)
+SELINUX = (SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState)
+FACTS = (
+    *DOCKER,
+    *SELINUX,
+    CommandLine,
+    KernelModules,
+    KernelSettings,
+    FilterTable,
+    IsOlderThan,
+    LocalTime,
+    SshConnection,
+    TextFile,
+)
 DEEP = "[" * 100_000
 
 NETWORK = {
@@ -41,8 +56,23 @@ BROKEN = [
     (TextFile, ["regular file|644|ro|ot|root", HASH]),
     (TextFile, ["directory|755|root|root", HASH]),
     (TextFile, ["character special file|666|root|root", HASH]),
+    (TextFile, ["directory|755|root|root"]),
     (TextFile, ["Absent"]),
     (TextFile, ["", "absent"]),
+    (LocalTime, ["link", "/usr/share/zoneinfo/UTC"]),
+    (LocalTime, ["link", "/usr/share/zoneinfo/UTC", "perhaps"]),
+    (SelinuxState, ["1"]),
+    (SelinuxState, ["2", "inactive", ""]),
+    (SelinuxBooleans, ["getsebool:  SELinux is disabled"]),
+    (PathEntry, []),
+    (PathEntry, ["directory|755|root"]),
+    (PathEntry, ["directory|rwx|root|root"]),
+    (KernelSettings, ["vm.swappiness ?"]),
+    (KernelSettings, ["sh: 1: cannot open"]),
+    (KernelModules, ["dummy"]),
+    (KernelModules, ["dummy perhaps"]),
+    (CommandLine, []),
+    (CommandLine, ["quiet"]),
     (FilterTable, ["iptables-save: command not found"]),
     (FilterTable, [":INPUT ACCEPT"]),
     (FilterTable, [":INPUT ACCEPT [0:0] more"]),

@@ -25,7 +25,7 @@ from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host
 
 from deploys.errors import InputError
-from deploys.guard.owner import Owner, connector_of
+from deploys.guard.owner import Owner, connector_of, is_guarded
 from deploys.policies.base import Policy, Undo
 from deploys.policies.render import render
 from facts.run import GUARD
@@ -222,10 +222,10 @@ def outcome(policy: str, lines: list[str]) -> str:
 @contextmanager
 def guarding(what: str, undo: Undo | None, owner: Owner) -> Iterator[None]:
     """Guard the operations that are declared for the current pyinfra host within the block, by a way back."""
-    if undo is None:
+    target = ctx_host.get()
+    if undo is None or not is_guarded(target):
         yield
         return
-    target = ctx_host.get()
     with around(target, Guard(target, what, undo, owner)):
         yield
 

@@ -90,6 +90,15 @@ def connector_of(target: Host) -> PhotonConnector:
     return target.connector
 
 
+def is_guarded(target: Host) -> bool:
+    """Whether the host's changes are guarded: always, unless its inventory says `guard=False`.
+
+    That is for connectors that cannot open a connection anew, where it costs the way back of what cuts the connection.
+    """
+    given = target.data.get("guard", default=True)
+    return given is not False and str(given).lower() != "false"
+
+
 class Lock:
     """One run's lock on one host."""
 
@@ -144,4 +153,7 @@ def refusal(lines: list[str]) -> str:
 def take_turns(owner: Owner) -> None:
     """Let this run of the current pyinfra host lock it before its first change."""
     target = ctx_host.get()
-    always_around(target, Lock(target, owner))
+    if is_guarded(target):
+        always_around(target, Lock(target, owner))
+    else:
+        logger.warning("%sguard=false: nothing undoes a change that cuts the connection", target.print_prefix)

@@ -6,18 +6,30 @@ from deploys.errors import near
 from deploys.policies.accounts import Accounts
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
+from deploys.policies.files import Files
 from deploys.policies.firewall import Firewall
+from deploys.policies.kernel import Kernel
+from deploys.policies.logging import Logging
 from deploys.policies.network import Network
 from deploys.policies.packages import Packages
+from deploys.policies.selinux import Selinux
+from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
+from deploys.policies.time import Time
 
 POLICIES: tuple[type[Policy], ...] = (
     Network,
     Packages,
     Accounts,
+    Kernel,
+    Selinux,
+    Time,
+    Logging,
     Ssh,
     Firewall,
     Docker,
+    Files,
+    Services,
 )
 
 

@@ -20,7 +20,7 @@ from deploys.policies.base import Check, Contains, Policy, Risk, Undo, file_chec
 from deploys.policies.render import render
 from deploys.policies.secret import Secret
 from facts.ssh import Connection
-from operations import accounts, file
+from operations import accounts, file, tdnf
 from operations.accounts import identity_of_key
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Accounts(Policy):
                     yield f"sudo[{rule.name}].who: {who} is among absent_users"
 
     @override
-    def packages(self) -> tuple[str, ...]:
-        return ("sudo",) if self.sudo else ()
+    def prepare(self) -> None:
+        if self.sudo:
+            tdnf.packages(name="Install sudo", present=["sudo"])
 
     @override
     def undo(self) -> Undo:

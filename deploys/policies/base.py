@@ -190,8 +190,11 @@ class Policy(Model):
         """What is wrong with the effective policy of a host, beyond single fields. Called after the merge."""
         return ()
 
-    def packages(self) -> tuple[str, ...]:
-        """What must be installed first; it is not part of what a guard undoes, as it may take its time."""
+    def prepare(self) -> None:
+        """Call the operations that come before `apply` and its guard: what takes its time and cannot cut anything."""
+
+    def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:  # noqa: ARG002 - policies look at it
+        """What is wrong between this effective policy and the host's other ones, by name. Called after the merge."""
         return ()
 
     def apply(self) -> None:

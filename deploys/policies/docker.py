@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from pyinfra import host
-from pyinfra.operations import server
 from typing_extensions import override
 
 from deploys.policies.base import Check, Policy, Risk, file_check
 from deploys.policies.docker_models import Container, Daemon, Image, Network
 from deploys.policies.secret import Secret
 from deploys.policies.types import Word
-from operations import docker, file, systemd, tdnf
+from operations import docker, file, kernel, systemd, tdnf
 from operations.docker import DAEMON_JSON
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Docker(Policy):
             name="Let the kernel forward, over the distribution's own setting", path=FORWARDING,
             content="# Photon Fleet (policy: docker)\nnet.ipv4.ip_forward = 1\n", mode="644",
         )  # fmt: skip
-        server.sysctl(name="Let the kernel forward now", key="net.ipv4.ip_forward", value=1)
+        kernel.settings(name="Let the kernel forward now", values={"net.ipv4.ip_forward": "1"})
         docker.daemon(name="Configure Docker", content=self.render())
         systemd.unit(name="Run Docker, now and at boot", unit="docker.service", running=True, enabled=True)
         for network in host.loop(self.networks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -54,3 +54,33 @@ def _path(value: str) -> str:
 
 
 AbsolutePath = Annotated[str, AfterValidator(_path)]
+
+_SERVER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def _server(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        # What looks like an address and is none would be looked up as a name.
+        if not _SERVER.fullmatch(value) or ".." in value or re.fullmatch(r"[0-9.]+", value):
+            message = f"{value!r} is neither the name of a host nor an IP address"
+            raise ValueError(message) from None
+    return value
+
+
+Server = Annotated[str, AfterValidator(_server)]
+"""Where a service is: the name of a host, or an IPv4 or IPv6 address."""
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.][A-Za-z0-9:_.@\\-]*\.(service|socket|timer|target|mount|automount|swap|path|slice)")
+
+
+def _unit(value: str) -> str:
+    if not _UNIT.fullmatch(value):
+        message = f"{value!r} is no whole name of a unit, such as sshd.service"
+        raise ValueError(message)
+    return value
+
+
+UnitName = Annotated[str, AfterValidator(_unit)]
+"""A unit of systemd with its suffix."""

@@ -16,9 +16,11 @@ rm -rf /etc/debian_version /etc/init.d /usr/lib/systemd/systemd-sysv-install
 for unit in sshd iptables; do
   ln -s /usr/lib/systemd/system/$unit.service /etc/systemd/system/multi-user.target.wants/$unit.service
 done
-# The lab sets addresses from outside; modules, clocks and consoles belong to the machine.
+# Photon starts no rsyslog by itself (it is a package of its own), and has no sysctl.conf.
+rm -f /etc/systemd/system/syslog.service /etc/sysctl.conf /etc/sysctl.d/99-sysctl.conf
+# The lab sets addresses from outside; modules and consoles belong to the machine.
 for unit in systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
-  systemd-timesyncd.service systemd-udevd.service console-getty.service getty@.service \
+  systemd-udevd.service console-getty.service getty@.service \
   systemd-logind-varlink.socket proc-fs-nfsd.mount e2scrub_reap.service modprobe@.service; do
   ln -sfn /dev/null /etc/systemd/system/$unit
 done

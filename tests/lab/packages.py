@@ -32,7 +32,7 @@ docker-20.10.24 docker-engine-20.10.24 docker-cli-20.10.24 containerd-1.6.20
 
 _OPTIONAL = """
 vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0 chrony-4.4 ntp-4.2.8p15 telnet-0.17
-tree-2.1.0 nano-7.2
+tree-2.1.0 nano-7.2 rsyslog-8.2306.0 linux-6.1.111 linux-rt-6.1.111
 """.split()
 
 _UPDATES = (

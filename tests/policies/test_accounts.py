@@ -102,8 +102,6 @@ def test_rules_in_sudoers_words() -> None:
     assert policy.sudoers().splitlines()[1:] == [
         "# ops", "%ops, ann ALL=(ALL) ALL", "# log", "bob ALL=(root) NOPASSWD: /usr/bin/journalctl -u web",
     ]  # fmt: skip
-    assert policy.packages() == ("sudo",)
-    assert Accounts().packages() == ()
 
 
 def test_nobody_is_wanted_and_absent() -> None:

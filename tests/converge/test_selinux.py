@@ -1,0 +1,114 @@
+"""The selinux policy on lab hosts, whose kernel runs without SELinux: what it refuses.
+
+How enforcing is reached is shown with stand-ins for SELinux's programs, and a file in the place of the kernel's: that
+proves the order of steps and the way back, and nothing about SELinux itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.converge.alone import Alone
+
+pytestmark = pytest.mark.lab
+
+POLICY = """Selinux(
+    mode="enforcing", booleans=[Boolean(name="httpd_can_network_connect", value=True)],
+    contexts=[FileContext(path="/srv/app", type="httpd_sys_content_t")],
+)"""
+STAND_INS = r"""
+mount -t tmpfs tmpfs /sys/fs/selinux; printf 0 > /sys/fs/selinux/enforce
+mkdir -p /etc/selinux/default/contexts/files /var/lib/selinux/default/active
+printf 'SELINUX=permissive\nSELINUXTYPE=default\n' > /etc/selinux/config
+rules=/etc/selinux/default/contexts/files/file_contexts.local; kept=/var/lib/selinux/default/active/booleans.local
+touch $rules $kept
+put() { cat > /usr/sbin/$1; chmod 755 /usr/sbin/$1; }
+put getenforce <<'X'
+#!/bin/sh
+grep -q 1 /sys/fs/selinux/enforce && echo Enforcing || echo Permissive
+X
+put setenforce <<'X'
+#!/bin/sh
+printf %s "$1" > /sys/fs/selinux/enforce
+X
+put restorecon <<'X'
+#!/bin/sh
+case "$*" in *n*) cat /run/wrong-labels 2>/dev/null || true;; esac
+X
+put getsebool <<'X'
+#!/bin/sh
+grep -q httpd_can_network_connect=1 /var/lib/selinux/default/active/booleans.local && word=on || word=off
+echo "httpd_can_network_connect --> $word"
+X
+put setsebool <<'X'
+#!/bin/sh
+echo "$2" > /var/lib/selinux/default/active/booleans.local
+X
+put semanage <<X
+#!/bin/sh
+case "\$*" in
+  *-C*) sed 's/ .* /    all files    /' $rules;;
+  *) printf '%s    system_u:object_r:%s:s0\n' "\$5" "\$4" > $rules;;
+esac
+X
+"""
+
+
+@pytest.fixture
+def selinux(lab, variant) -> Alone:
+    return Alone(
+        "selinux", POLICY, "from deploys.policies.selinux import Boolean, FileContext, Selinux", variant, host="edge-1"
+    )
+
+
+@pytest.fixture
+def with_stand_ins(lab, on):
+    lab.boot("edge-1")
+    on("edge-1", STAND_INS)
+    yield
+    lab.reset("edge-1")
+
+
+@pytest.mark.parametrize("policy", [POLICY, "Selinux()", 'Selinux(mode="enforcing")'])
+def test_a_kernel_without_selinux_is_refused_and_nothing_is_changed(selinux, on, lab, policy: str) -> None:
+    lab.boot("edge-1")
+    before = on("edge-1", "find /etc/selinux -type f | xargs -r cat; stat -c %y /etc/selinux")
+    said = replace(selinux, policy=policy).refused()
+    assert "SELinux is not on in the kernel that runs, and nothing was changed: install selinux-policy" in said
+    assert "edge-1: FAILED; 0 changes" in said
+    assert on("edge-1", "find /etc/selinux -type f | xargs -r cat; stat -c %y /etc/selinux") == before
+
+
+def test_a_host_without_selinux_is_one_where_it_is_disabled(selinux) -> None:
+    replace(selinux, policy='Selinux(mode="disabled")').follows()
+
+
+def test_enforcing_is_kept_by_the_run_that_logs_in_under_it(selinux, with_stand_ins, on) -> None:
+    on("edge-1", "echo 'Would relabel /etc/shadow from a to b' > /run/wrong-labels")
+    assert "files have wrong labels: enforcing could lock everybody out" in selinux.refused()
+    assert on("edge-1", "getenforce").strip() == "Permissive"
+    on("edge-1", "rm /run/wrong-labels")
+    assert "run again within 15 minutes" in selinux.refused()
+    assert on("edge-1", "getenforce; grep -c SELINUX=permissive /etc/selinux/config").split() == ["Enforcing", "1"]
+    assert "active" in on("edge-1", "systemctl is-active photon-fleet-selinux-guard.timer")
+    selinux.follows()
+    assert on("edge-1", "grep -c SELINUX=enforcing /etc/selinux/config").strip() == "1"
+    assert "inactive" in on("edge-1", "systemctl is-active photon-fleet-selinux-guard.timer", check=False)
+    on(
+        "edge-1",
+        "setenforce 0; : > /var/lib/selinux/default/active/booleans.local; "
+        "sed -i s/httpd_sys/httpd_log/ /etc/selinux/default/contexts/files/file_contexts.local",
+    )
+    assert selinux.broken() == {
+        "selinux.mode", "selinux.boolean[httpd_can_network_connect]", "selinux.boolean[httpd_can_network_connect].boot",
+        "selinux.context[/srv/app]",
+    }  # fmt: skip
+
+
+def test_the_host_goes_back_to_permissive_by_itself(selinux, with_stand_ins, on) -> None:
+    selinux.refused()
+    # The timer's own command, without waiting for a quarter of an hour.
+    on("edge-1", "systemctl start photon-fleet-selinux-guard.service; sleep 1")
+    assert on("edge-1", "getenforce").strip() == "Permissive"
