@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import AddressPool, Container, Daemon, Health, Network, Publish, Volume
+from deploys.policies.docker_models import AddressPool, Container, ContainerNetwork, Daemon, Health, Publish, Volume
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
@@ -54,7 +54,7 @@ RUNS_CONTAINERS = (
 WEB = (
     Firewall(rules=[Rule(name="web", ports=[80, 443])]),
     Docker(
-        networks=[Network(name="front", subnet="10.9.0.0/24")],
+        networks=[ContainerNetwork(name="front", subnet="10.9.0.0/24")],
         containers=[
             Container(
                 name="nginx",

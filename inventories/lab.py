@@ -4,16 +4,26 @@ pyinfra inventories/lab.py deploys/host.py -y
 python -m tests.lab down
 """
 
+from deploys.policies.accounts import Accounts
+from deploys.policies.accounts_models import Group, Sudo, User
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import Container, Daemon, Health, Image, Network, Publish
+from deploys.policies.docker_models import Container, ContainerNetwork, Daemon, Health, Image, Publish
+from deploys.policies.files import File, Files
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
+from deploys.policies.kernel import Kernel, Setting
+from deploys.policies.logging import Logging
+from deploys.policies.network import Network
+from deploys.policies.network_models import HostEntry
 from deploys.policies.packages import Packages, Repository, SigningKey
+from deploys.policies.services import Service, Services
 from deploys.policies.ssh import Ssh
+from deploys.policies.time import Time
 from inventories._fleet import fleet, group, host
 from inventories._lab import lab_image, lab_key, lab_network
 
-# Every host: signed packages, hardened SSH, a firewall that lets only SSH from this machine in.
+# Every host: signed packages, operators with sudo, time, logs, kernel settings, hardened SSH, and a firewall that lets
+# only SSH from this machine in.
 base = group(
     "base",
     Packages(
@@ -25,6 +35,17 @@ base = group(
         present=["less", "logrotate"],
         absent=["telnet"],
     ),
+    Network(hosts=[HostEntry(address="192.0.2.10", names=["registry.example.com", "registry"])]),
+    Accounts(
+        groups=[Group(name="operators", gid=3000)],
+        users=[User(name="ops", groups=["operators", "wheel"], comment="Operator")],
+        sudo=[Sudo(name="operators", who=["%operators"])],
+    ),
+    Kernel(settings=[Setting(key="net.ipv4.tcp_syncookies", value=1)]),
+    Time(servers=["192.0.2.123"], zone="UTC"),
+    Logging(max_use="200M", retention_days=30),
+    Files(files=[File(path="/etc/motd", content="This host is kept by Photon Fleet.\n")]),
+    Services(units=[Service(unit="debug-shell.service", masked=True)]),
     Ssh(root_login="prohibit-password", max_auth_tries=3),
     Firewall(rules=[Rule(name="ssh", ports=[22], sources=[lab_network()], limit="60/minute")]),
 )
@@ -44,7 +65,7 @@ web = group(
     Packages(present=["htop"]),
     Firewall(rules=[Rule(name="http", ports=[80])]),
     Docker(
-        networks=[Network(name="front", subnet="10.9.0.0/24")],
+        networks=[ContainerNetwork(name="front", subnet="10.9.0.0/24")],
         containers=[
             Container(
                 name="web",

@@ -16,7 +16,7 @@ from pyinfra import host
 from typing_extensions import override
 
 from deploys.policies.base import Check, Policy, Risk, file_check
-from deploys.policies.docker_models import Container, Daemon, Image, Network
+from deploys.policies.docker_models import Container, ContainerNetwork, Daemon, Image
 from deploys.policies.secret import Secret
 from deploys.policies.types import Word
 from operations import docker, file, kernel, systemd, tdnf
@@ -39,7 +39,7 @@ class Docker(Policy):
     engine: Word | None = None
     """Exact version of Photon's docker packages, such as 28.2.2 or 28.2.2-2.ph5; whatever is installed when None."""
     daemon: Daemon = Field(default_factory=Daemon)
-    networks: tuple[Network, ...] = ()
+    networks: tuple[ContainerNetwork, ...] = ()
     images: tuple[Image, ...] = ()
     containers: tuple[Container, ...] = ()
 
@@ -80,7 +80,7 @@ class Docker(Policy):
         systemd.unit(name="Run Docker, now and at boot", unit="docker.service", running=True, enabled=True)
         for network in host.loop(self.networks):
             docker.network(
-                name=f"Network {network.name}", network=network.name, driver=network.driver,
+                name=f"ContainerNetwork {network.name}", network=network.name, driver=network.driver,
                 subnet=network.subnet or "", gateway=network.gateway or "", internal=network.internal,
             )  # fmt: skip
         for image in host.loop(self.images):
@@ -158,7 +158,7 @@ def _daemon_field(key: str) -> str:
     return f"daemon.{names.get(key, key.replace('-', '_'))}"
 
 
-def _network_checks(network: Network) -> Iterable[Check]:
+def _network_checks(network: ContainerNetwork) -> Iterable[Check]:
     wanted = {"Driver": network.driver, "Internal": network.internal}
     for key, value in wanted.items():
         yield Check(

@@ -103,7 +103,7 @@ class Daemon(Model):
         return settings | {key: value for key, value in optional.items() if value not in (None, [])}
 
 
-class Network(Item):
+class ContainerNetwork(Item):
     """A Docker network. One that differs is made anew unless containers are attached to it."""
 
     name: Word

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import Container, Daemon, Image, Network, Publish
+from deploys.policies.docker_models import Container, ContainerNetwork, Daemon, Image, Publish
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
@@ -41,7 +41,7 @@ web = group(
         engine="20.10.24",
         daemon=Daemon(log_max_size="5m", live_restore=True),
         images=[Image(reference="lab/web:1", archive=Path(_setting("BENCH_IMAGE", "")))],
-        networks=[Network(name="front", subnet="10.9.0.0/24")],
+        networks=[ContainerNetwork(name="front", subnet="10.9.0.0/24")],
         containers=[
             Container(
                 name="web",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploys.policies.docker import FORWARDING, PACKAGES, Docker
-from deploys.policies.docker_models import Container, Network
+from deploys.policies.docker_models import Container, ContainerNetwork
 from deploys.policies.firewall import DROP_IN, FAMILIES, Firewall
 from deploys.policies.packages import Packages
 from deploys.policies.render import render
@@ -111,7 +111,7 @@ def _docker(policy: Docker, files: Path) -> dict[str, Any]:
     }
 
 
-def _network(network: Network) -> dict[str, str]:
+def _network(network: ContainerNetwork) -> dict[str, str]:
     return {
         "name": network.name,
         "options": f"--driver={network.driver} --subnet={network.subnet}",

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import Container, Daemon, Health, Image, Network, Publish
+from deploys.policies.docker_models import Container, ContainerNetwork, Daemon, Health, Image, Publish
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.packages import Packages, Repository, SigningKey
@@ -48,7 +48,7 @@ web = group(
     Packages(present=["htop"]),
     Firewall(rules=[Rule(name="http", ports=[80])]),
     Docker(
-        networks=[Network(name="front", subnet="10.9.0.0/24")],
+        networks=[ContainerNetwork(name="front", subnet="10.9.0.0/24")],
         containers=[
             Container(
                 name="web",

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
-from tests.lab.machine import run
+from tests.lab.machine import file_locked, run
 from tests.lab.settings import FIRST_HOST, REPOSITORY_HOST, network, repository_address, state_dir
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -80,9 +80,11 @@ def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
 
 def key_pair(path: Path, comment: str) -> str:
     """Make an ed25519 key pair unless it is there; returns the public key (`type base64`)."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Hosts that boot at once ask for the same key.
+    with file_locked(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path)
     return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
 
 

@@ -9,7 +9,16 @@ import pytest
 
 from deploys.errors import InputError
 from deploys.policies.docker import Docker
-from deploys.policies.docker_models import AddressPool, Container, Daemon, Health, Image, Network, Publish, Volume
+from deploys.policies.docker_models import (
+    AddressPool,
+    Container,
+    ContainerNetwork,
+    Daemon,
+    Health,
+    Image,
+    Publish,
+    Volume,
+)
 from deploys.policies.secret import Secret
 from operations.docker import definition_hash, differences, familiar
 from tests.lab import images
@@ -27,7 +36,7 @@ def examples(directory: Path) -> tuple[Docker, Docker]:
     return (
         Docker(
             engine="28.2.2",
-            networks=[Network(name="n", subnet="10.9.0.0/24", gateway="10.9.0.1")],
+            networks=[ContainerNetwork(name="n", subnet="10.9.0.0/24", gateway="10.9.0.1")],
             images=[Image(reference="lab/web:1", archive=archive(directory, "one"))],
             containers=[Container(name="c", image="nginx:1", health=Health(command="true"))],
         ),
@@ -49,7 +58,7 @@ def examples(directory: Path) -> tuple[Docker, Docker]:
                 data_root="/srv/docker",
             ),
             networks=[
-                Network(name="n", driver="macvlan", subnet="10.9.0.0/16", gateway="10.9.0.2", internal=True),
+                ContainerNetwork(name="n", driver="macvlan", subnet="10.9.0.0/16", gateway="10.9.0.2", internal=True),
             ],
             images=[Image(reference="lab/web:1", archive=archive(directory, "two"))],
             containers=[
@@ -128,7 +137,7 @@ def test_images_of_docker_hub_have_short_names(image: str, name: str) -> None:
         (lambda: Publish(host=1, container=1, address="somewhere"), "address"),
         (lambda: Volume(source="../x", target="/y"), "source"),
         (lambda: Volume(source="/x", target="y"), "no absolute path"),
-        (lambda: Network(name="n", subnet="10.0.0.0/24", gateway="10.0.1.1"), "is not in subnet"),
+        (lambda: ContainerNetwork(name="n", subnet="10.0.0.0/24", gateway="10.0.1.1"), "is not in subnet"),
         (lambda: Daemon(log_max_size="10"), "log_max_size"),
     ],
 )
