@@ -31,7 +31,7 @@ docker-20.10.24 docker-engine-20.10.24 docker-cli-20.10.24 containerd-1.6.20
 """.split()
 
 _OPTIONAL = """
-vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0 chrony-4.4 ntp-4.2.8p15 telnet-0.17
+vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0  ntp-4.2.8p15 telnet-0.17
 tree-2.1.0 nano-7.2 rsyslog-8.2306.0 linux-6.1.111 linux-rt-6.1.111
 """.split()
 
@@ -63,6 +63,17 @@ def _package(label: str, *, key: str | None = KEY, program: bool = False) -> Pac
         name=name, version=version, summary=f"{name} (lab)", key=key,
         files={f"/usr/bin/{name}": script} if program else {},
         provides=("/bin/sh",) if name == "bash" else (),
+    )  # fmt: skip
+
+
+def _chrony() -> Package:
+    """A stand-in: its unit sleeps and sets no clock. Photon's configuration file and unit have these names."""
+    unit = "[Unit]\nDescription=chrony (lab)\n[Service]\nExecStart=/bin/sleep infinity\n"
+    return Package(
+        name="chrony", version="4.4", summary="chrony (lab)", key=KEY,
+        files={"/usr/lib/systemd/system/chronyd.service": f"{unit}[Install]\nWantedBy=multi-user.target\n",
+               "/etc/chrony.conf": "pool pool.example.com iburst\n"},
+        post="systemctl daemon-reload",
     )  # fmt: skip
 
 
@@ -114,7 +125,7 @@ def _build(out: Path) -> None:
     keyring = Keyring(out / "keyring")
     try:
         minimal = [_release(), *(_package(label) for label in _MINIMAL)]
-        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL), _sudo()]
+        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL), _sudo(), _chrony()]
         updates = [_package(label, program=not label.startswith(("openssl", "curl"))) for label in _UPDATES]
         files = rpms.build([*release, *updates], out / "rpms", keyring)
         installed = out / "installed"
