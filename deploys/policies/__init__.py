@@ -8,9 +8,11 @@ from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
 from deploys.policies.packages import Packages
 from deploys.policies.ssh import Ssh
+from deploys.policies.storage import Storage
 
 POLICIES: tuple[type[Policy], ...] = (
     Packages,
+    Storage,
     Ssh,
     Firewall,
     Docker,

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,12 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _request(do: str, host: str = "", timeout: float = 180.0) -> dict[str, Any]:
+def _request(do: str, host: str = "", timeout: float = 180.0, **more: int) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         connection.connect(str(state_dir() / "control"))
         with connection.makefile("rw") as stream:
-            stream.write(json.dumps({"do": do, "name": host}) + "\n")
+            stream.write(json.dumps({"do": do, "name": host, **more}) + "\n")
             stream.flush()
             line = stream.readline()
     if not line:
@@ -103,8 +103,13 @@ def _start() -> None:
         time.sleep(0.05)
 
 
-def boot(host: str, *, expired: bool = False) -> Access:
-    """Make sure the lab host `host` runs, and return how to reach it.
+def boot(host: str, *, expired: bool = False, disks: Sequence[int] = ()) -> Access:
+    """Make sure the lab host `host` runs, and return how to reach it. What it is made of is decided the first time.
+
+    Args:
+        host: its name.
+        expired: leave root's password expired.
+        disks: sizes of virtual disks in MiB: /dev/sdb, /dev/sdc, ...
 
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
@@ -113,7 +118,7 @@ def boot(host: str, *, expired: bool = False) -> Access:
     with _locked():
         if not is_up():
             _start()
-        spec = seed.add(host, expired=expired)
+        spec = seed.add(host, expired=expired, disks=disks)
         seed.host_key(spec)
         _write_access(seed.specs().values())
     _request("boot", host)
@@ -154,6 +159,11 @@ def cut(host: str, *, down: bool = True) -> None:
     _request("cut" if down else "mend", host)
 
 
+def grow(host: str, disk: int, mebibytes: int) -> None:
+    """Make a virtual disk of a running host larger; `disk` 0 is /dev/sdb."""
+    _request("grow", host, disk=disk, mebibytes=mebibytes)
+
+
 def reset(host: str) -> Access:
     """Throw a host's disk away and boot it as new, with the same address and host key."""
     spec = seed.specs().get(host)
@@ -163,7 +173,7 @@ def reset(host: str) -> Access:
     if is_up():
         _request("kill", host)
     shutil.rmtree(spec.directory, ignore_errors=True)
-    return boot(host, expired=spec.expired)
+    return boot(host, expired=spec.expired, disks=spec.disks)
 
 
 def status() -> list[tuple[Spec, bool]]:
@@ -257,9 +267,9 @@ def leftovers() -> list[str]:
     return found
 
 
-def bring_up(names: list[str]) -> None:
+def bring_up(names: list[str], disks: Sequence[int] = ()) -> None:
     """Boot several hosts, with a line for each."""
     for host in names:
         started = time.monotonic()
-        at = boot(host)
+        at = boot(host, disks=disks)
         say(f"{host} is up at {at.address} ({time.monotonic() - started:.1f} s)")

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import seed
+from tests.lab import disks, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import run
 from tests.lab.seed import Spec
@@ -40,6 +40,7 @@ class LabHost:
         self._thread: threading.Thread | None = None
         self._problem: str | None = None
         self._stopping = False
+        self._disks: list[disks.LoopDisk] = []
 
     @property
     def running(self) -> bool:
@@ -59,6 +60,7 @@ class LabHost:
             return
         seed.write(self.spec, self._lower)
         self._mount()
+        self._disks = self._disks or disks.attach(self.spec.directory, self.spec.disks)
         self._problem, self._stopping = None, False
         self._thread = threading.Thread(target=self._keep_running, name=self.spec.name, daemon=True)
         self._thread.start()
@@ -77,6 +79,15 @@ class LabHost:
                 self._thread.join(HALT_SECONDS)
         with contextlib.suppress(LabError):
             run("umount", "--lazy", self.spec.directory / "root")
+        disks.detach(self._disks)
+        self._disks = []
+
+    def grow(self, number: int, mebibytes: int) -> None:
+        """Make a virtual disk larger while the host runs."""
+        if number >= len(self._disks):
+            message = f"{self.spec.name} has no disk {number}"
+            raise LabError(message)
+        self._disks[number].grow(mebibytes)
 
     def cut(self, *, down: bool) -> None:
         """Pull the host's network cable, or put it back."""
@@ -118,6 +129,7 @@ class LabHost:
             # Docker's overlay cannot have its upper directory on ours.
             f"--bind={directory / 'docker'}:/var/lib/docker",
             f"--bind={directory / 'containerd'}:/var/lib/containerd",
+            *disks.binds(self._disks),
         ]  # fmt: skip
         # Without a cgroup of its own each guest's systemd would manage its neighbours' units.
         enter = ["sh", "-c", f'echo $$ > "{self._cgroup}/cgroup.procs" && exec "$@"', "sh"]

@@ -32,7 +32,7 @@ docker-20.10.24 docker-engine-20.10.24 docker-cli-20.10.24 containerd-1.6.20
 
 _OPTIONAL = """
 vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0 chrony-4.4 ntp-4.2.8p15 telnet-0.17
-tree-2.1.0 nano-7.2
+tree-2.1.0 nano-7.2 btrfs-progs-6.1.3 xfsprogs-6.0.0 nfs-utils-2.6.2
 """.split()
 
 _UPDATES = (

@@ -3,7 +3,7 @@
 When this process dies, however it dies, the kernel takes hosts, mounts, bridge and interfaces with it; there is no
 clean-up to get wrong. `jail_command()` is how it is started; `python -m tests.lab.supervisor` is what runs inside.
 It listens on a Unix socket for one JSON request per connection, {"do": "boot", "name": "web-1"} (or stop, kill, cut,
-mend, status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
+mend, grow, status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class Supervisor:
                     del self._hosts[wanted]
                 case "cut" | "mend":
                     host.cut(down=action == "cut")
+                case "grow":
+                    host.grow(int(request["disk"]), int(request["mebibytes"]))
                 case _:
                     message = f"the lab does not know how to {action!r}"
                     raise LabError(message)
