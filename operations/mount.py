@@ -15,21 +15,16 @@ from pyinfra.api.command import QuoteString
 
 from facts.block import BlockDevices
 from facts.file import TextFile
-from facts.mounts import Directory, Fstab, Mount, Mounts, Place, RootFilesystem
+from facts.mounts import Directory, Fstab, Mounts, RootFilesystem
 from facts.systemd import Unit
 from operations import _units
 from operations._contain import Commands, operation, read
 from operations._disks import Wanted
 from operations.file import Text, is_as_wanted, write, write_all
-from operations.storage import require_volume, target_of
+from operations.storage import by_label, require_place, require_volume, target_of
 
 FSTAB = "/etc/fstab"
 _FIELDS = 4
-
-
-def by_label(volume: str) -> str:
-    """The link that udev makes to a volume."""
-    return f"/dev/disk/by-label/{volume}"
 
 
 def patience(volume: str, seconds: int) -> Text:
@@ -57,23 +52,6 @@ def missing_options(wanted: Sequence[str], live: Sequence[str]) -> list[str]:
     if "rw" in wanted and "ro" in live:
         missing.append("rw")
     return list(dict.fromkeys(missing))
-
-
-def require_place(where: str, place: Place, mount: Mount | None) -> None:
-    """Refuse to mount over files, over another mount, or at a path that leads elsewhere.
-
-    Raises:
-        OperationError: with what is there.
-    """
-    if place["real"] != where:
-        message = f"{where} leads to {place['real']} by a symbolic link, which systemd refuses: name {place['real']}"
-        raise OperationError(message)
-    if place["kind"] == "other":
-        message = f"{where} is there and is no directory"
-        raise OperationError(message)
-    if mount is None and not place["empty"]:
-        message = f"{where} has files in it, which a mount would hide: move them away first"
-        raise OperationError(message)
 
 
 @operation()

@@ -20,7 +20,8 @@ from facts._block import FUNCTIONS
 from facts.block import BlockDevices, Disks
 from facts.file import TextFile
 from facts.filesystem import FilesystemSize
-from facts.mounts import Mounts
+from facts.mounts import Directory, Mount, Mounts, Place
+from operations import _units
 from operations._contain import Commands, operation, read
 from operations._disks import SLACK, Target, Wanted, choose, human, size_fits
 
@@ -78,6 +79,28 @@ def require_volume(volume: str, filesystem: str) -> None:
         raise OperationError(message)
 
 
+def by_label(volume: str) -> str:
+    """The link that udev makes to a volume."""
+    return f"/dev/disk/by-label/{volume}"
+
+
+def require_place(where: str, place: Place, mount: Mount | None) -> None:
+    """Refuse to mount over files, over another mount, or at a path that leads elsewhere.
+
+    Raises:
+        OperationError: with what is there.
+    """
+    if place["real"] != where:
+        message = f"{where} leads to {place['real']} by a symbolic link, which systemd refuses: name {place['real']}"
+        raise OperationError(message)
+    if place["kind"] == "other":
+        message = f"{where} is there and is no directory"
+        raise OperationError(message)
+    if mount is None and not place["empty"]:
+        message = f"{where} has files in it, which a mount would hide: move them away first"
+        raise OperationError(message)
+
+
 def target_of(wanted: Wanted) -> Target:
     """The disk of a volume on this host.
 
@@ -102,7 +125,7 @@ def _first_partition(disk: str) -> str:
 
 @operation()
 def formatted(
-    volume: str, filesystem: str, disk: Mapping[str, Any], *, partition: bool = False, unit: str | None = None
+    volume: str, filesystem: str, disk: Mapping[str, Any], where: str | None = None, *, partition: bool = False
 ) -> Commands:
     """
     Make sure that a volume has its file system, on an empty disk of its own.
@@ -111,9 +134,9 @@ def formatted(
     + filesystem: ext4, xfs, btrfs or swap
     + disk: what to choose a new disk by, all of it: `size` (bytes) and `tolerance` (percent), `serial`, `wwn`, `path`
       (name in /dev/disk/by-path), `device`, `scsi` (H:C:T:L, the first may be *)
+    + where: the path that it is for; refused before anything is written when it cannot be mounted there. When the unit
+      that mounts it is there and the file system is not, the disk was lost: no other one takes its place
     + partition: put it in one GPT partition instead of on the whole disk
-    + unit: path of the unit that mounts it; when that is there and the file system is not, the disk was lost, and no
-      other one takes its place
 
     The host fails, and nothing is written, when no disk matches, when several do, and when the one that does is not
     empty.
@@ -131,12 +154,7 @@ def formatted(
     if target.formatted:
         host.noop(f"volume {volume} is on {target.node}")
         return
-    if target.partition is None and unit is not None and read(TextFile, path=unit) is not None:
-        message = (
-            f"volume {volume}: it was made before ({unit} is there), and no disk has it now. Attach its disk; or "
-            f"remove that file to start with an empty volume on {target.node}"
-        )
-        raise OperationError(message)
+    _require_first_time(target, volume, where)
     node = target.node
     claim = wanted.partition_name
     if partition and target.partition is None:
@@ -148,6 +166,24 @@ def formatted(
         yield _shell(_OURS + _QUIETLY.format(command=make), node=node, claim=claim)
     else:
         yield _shell(_EMPTY + _QUIETLY.format(command=make), node=node, seen=str(target.size))
+
+
+def _require_first_time(target: Target, volume: str, where: str | None) -> None:
+    """Refuse to make a volume that cannot be mounted, or a second time."""
+    if where is not None:
+        mount = read(Mounts).get(where)
+        require_place(where, read(Directory, path=where), mount)
+        if mount is not None:
+            message = f"volume {volume}: {mount['source']} is mounted at {where} already"
+            raise OperationError(message)
+    unit = _units.unit_of(where or by_label(volume), "mount" if where else "swap")
+    path = f"{_units.DIRECTORY}/{unit}"
+    if target.partition is None and read(TextFile, path=path) is not None:
+        message = (
+            f"volume {volume}: it was made before ({path} is there), and no disk has it now. Attach its disk; or "
+            f"remove that file to start with an empty volume on {target.node}"
+        )
+        raise OperationError(message)
 
 
 @operation()

@@ -19,8 +19,8 @@ from operations import _units
 from operations._contain import Commands, operation, read
 from operations._disks import Wanted, human
 from operations.file import Text, is_as_wanted, write_all
-from operations.mount import by_label, patience
-from operations.storage import require_volume, target_of
+from operations.mount import patience
+from operations.storage import by_label, require_volume, target_of
 
 _HOLDERS = {"ext2/ext3", "ext4", "xfs"}
 """What `stat -f` calls the file systems on which a file that was allocated at once can be swap."""

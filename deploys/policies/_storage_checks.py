@@ -11,7 +11,8 @@ from deploys.policies.base import Check, Contains
 from deploys.policies.storage_models import Disk, Subvolume, SwapFile, Volume, byte_count
 from operations import _units
 from operations._disks import human, same_wwn, size_fits
-from operations.mount import by_label, missing_options, patience
+from operations.mount import missing_options, patience
+from operations.storage import by_label
 
 if TYPE_CHECKING:
     from testinfra.host import Host

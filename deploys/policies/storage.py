@@ -87,13 +87,12 @@ class Storage(Policy):
 
 def _apply(volume: Volume) -> None:
     wanted, partition = volume.disk.wanted(), volume.partition
-    at = mount.by_label(volume.name) if volume.mount is None else volume.mount
-    unit = _units.unit_of(at, "swap" if volume.mount is None else "mount")
+    at = volume.mount
     storage.formatted(
         name=f"Volume {volume.name}", volume=volume.name, filesystem=volume.filesystem, disk=wanted,
-        partition=partition, unit=f"{_units.DIRECTORY}/{unit}",
+        where=at, partition=partition,
     )  # fmt: skip
-    if volume.mount is None:
+    if at is None:
         swap.device(
             name=f"Swap on volume {volume.name}", volume=volume.name, disk=wanted, partition=partition,
             wait_seconds=volume.wait_seconds,

@@ -253,7 +253,7 @@ def leftovers() -> list[str]:
     found = []
     if Path("/sys/class/net", uplink()).exists():
         found.append(f"interface {uplink()}")
-    state = str(state_dir())
+    state = f"{state_dir()}/"  # a lab of another name may begin with the same letters
     found += [
         f"mount {line.split()[1]}" for line in Path("/proc/self/mounts").read_text().splitlines() if state in line
     ]
