@@ -16,9 +16,9 @@ _SIZES = {
     "btrfs": 'LC_ALL=C btrfs filesystem show --raw "$1"',
 }
 _NUMBERS = {
-    "ext4": (r"^Block count:\s+(\d+)", r"^Block size:\s+(\d+)"),
-    "xfs": (r"^data\s.*blocks=(\d+)", r"^data\s.*bsize=(\d+)"),
-    "btrfs": (r"^\s*devid\s.*\ssize (\d+)",),
+    "ext4": (r"^Block count:\s+(\d{1,18})$", r"^Block size:\s+(\d{1,9})$"),
+    "xfs": (r"^data\s.*blocks=(\d{1,18}),", r"^data\s.*bsize=(\d{1,9})\s"),
+    "btrfs": (r"^\s*devid\s.*\ssize (\d{1,18})\s",),
 }
 
 

@@ -13,14 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.block import BlockDevices
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, TextFile
+from facts.filesystem import FilesystemSize, Snapshots, Subvolumes, SwapFileState
 from facts.iptables import FilterTable
+from facts.mounts import Directory, Fstab, Mounts, RootFilesystem
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
-FACTS = (*DOCKER, FilterTable, IsOlderThan, SshConnection, TextFile)
+STORAGE = (
+    BlockDevices, Directory, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes, SwapFileState,
+)  # fmt: skip
+FACTS = (*DOCKER, *STORAGE, FilterTable, IsOlderThan, SshConnection, TextFile)
 DEEP = "[" * 100_000
 
 NETWORK = {
@@ -43,6 +49,26 @@ BROKEN = [
     (TextFile, ["character special file|666|root|root", HASH]),
     (TextFile, ["Absent"]),
     (TextFile, ["", "absent"]),
+    (BlockDevices, ["disk /dev/sdb", "size"]),
+    (BlockDevices, ["disk /dev/sdb"]),
+    (BlockDevices, ["disk /dev/sdb", f"size {'7' * 5000}"]),
+    (BlockDevices, ["disk /dev/sdb", "size 1", "partition /dev/sdb1", "start x"]),
+    (Directory, []),
+    (Directory, ["/data"]),
+    (Directory, ["/data", "full"]),
+    (Directory, ["/data", "empty", "755 root"]),
+    (FilesystemSize, []),
+    (FilesystemSize, ["Block count: 7", "Block size: x"]),
+    (FilesystemSize, [f"devid 1 size {'7' * 5000} used 1"]),
+    (Mounts, ["22 1 8:1 / / rw"]),
+    (Mounts, ["22 - ext4 /dev/sda1 rw"]),
+    (RootFilesystem, ["plain", "ext4"]),
+    (Snapshots, ["logs@one"]),
+    (Snapshots, ["x logs@one"]),
+    (Subvolumes, ["ERROR: not a btrfs"]),
+    (Subvolumes, ["ID 256 gen 12 top level 5", "read-only"]),
+    (SwapFileState, ["ext2/ext3"]),
+    (SwapFileState, ["ext2/ext3", "other"]),
     (FilterTable, ["iptables-save: command not found"]),
     (FilterTable, [":INPUT ACCEPT"]),
     (FilterTable, [":INPUT ACCEPT [0:0] more"]),
