@@ -31,6 +31,7 @@ class LabConnector(PhotonConnector):
                 self.host.name,
                 expired=bool(self.host.data.get("lab_expired", default=False)),
                 disks=self.host.data.get("lab_disks", default=()),
+                vm=bool(self.host.data.get("lab_vm", default=False)),
             )
         except (LabError, OSError) as error:
             raise ConnectError(str(error)) from error

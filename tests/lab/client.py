@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import layer, machine, packages, seed
+from tests.lab import layer, machine, packages, seed, vmroot
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
@@ -27,6 +27,7 @@ from tests.lab.settings import cache_dir, name, network, state_dir, uplink
 from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
+BOOT_SECONDS = 360.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -103,13 +104,14 @@ def _start() -> None:
         time.sleep(0.05)
 
 
-def boot(host: str, *, expired: bool = False, disks: Sequence[int] = ()) -> Access:
+def boot(host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Access:
     """Make sure the lab host `host` runs, and return how to reach it. What it is made of is decided the first time.
 
     Args:
         host: its name.
         expired: leave root's password expired.
-        disks: sizes of virtual disks in MiB: /dev/sdb, /dev/sdc, ...
+        disks: sizes of virtual disks in MiB: /dev/sdb, /dev/sdc, ... (from /dev/sda on in a VM).
+        vm: give it a kernel of its own; booting takes half a minute instead of half a second.
 
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
@@ -118,10 +120,13 @@ def boot(host: str, *, expired: bool = False, disks: Sequence[int] = ()) -> Acce
     with _locked():
         if not is_up():
             _start()
-        spec = seed.add(host, expired=expired, disks=disks)
+        spec = seed.add(host, expired=expired, disks=disks, vm=vm)
         seed.host_key(spec)
         _write_access(seed.specs().values())
-    _request("boot", host)
+    if spec.vm:
+        vmroot.require_programs()
+        vmroot.vm_root()
+    _request("boot", host, timeout=BOOT_SECONDS)
     return access(spec)
 
 
@@ -173,7 +178,7 @@ def reset(host: str) -> Access:
     if is_up():
         _request("kill", host)
     shutil.rmtree(spec.directory, ignore_errors=True)
-    return boot(host, expired=spec.expired, disks=spec.disks)
+    return boot(host, expired=spec.expired, disks=spec.disks, vm=spec.vm)
 
 
 def status() -> list[tuple[Spec, bool]]:
@@ -267,9 +272,9 @@ def leftovers() -> list[str]:
     return found
 
 
-def bring_up(names: list[str], disks: Sequence[int] = ()) -> None:
+def bring_up(names: list[str], disks: Sequence[int] = (), *, vm: bool = False) -> None:
     """Boot several hosts, with a line for each."""
     for host in names:
         started = time.monotonic()
-        at = boot(host, disks=disks)
+        at = boot(host, disks=disks, vm=vm)
         say(f"{host} is up at {at.address} ({time.monotonic() - started:.1f} s)")

@@ -30,6 +30,8 @@ class Spec:
     number: int
     expired: bool = False
     disks: tuple[int, ...] = ()
+    vm: bool = False
+    """Whether it has a kernel of its own."""
 
     @property
     def address(self) -> str:
@@ -53,7 +55,7 @@ def specs() -> dict[str, Spec]:
     return {entry["name"]: Spec(**{**entry, "disks": tuple(entry["disks"])}) for entry in json.loads(path.read_text())}
 
 
-def add(name: str, *, expired: bool = False, disks: Sequence[int] = ()) -> Spec:
+def add(name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Spec:
     """Return the spec of `name`, giving it the next number when it is new.
 
     Raises:
@@ -64,7 +66,8 @@ def add(name: str, *, expired: bool = False, disks: Sequence[int] = ()) -> Spec:
         raise LabError(message)
     known = specs()
     if name not in known:
-        known[name] = Spec(name, max((spec.number for spec in known.values()), default=-1) + 1, expired, tuple(disks))
+        number = max((spec.number for spec in known.values()), default=-1) + 1
+        known[name] = Spec(name, number, expired, tuple(disks), vm)
         text = json.dumps([asdict(spec) for spec in known.values()], indent=1)
         replace_text(state_dir() / "hosts.json", text)
     return known[name]

@@ -23,6 +23,7 @@ from tests.lab.errors import LabError
 from tests.lab.host import LabHost
 from tests.lab.machine import run
 from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
+from tests.lab.vm import VmHost
 
 MACHINE_NET = 9
 """File descriptor of the machine's network namespace, kept open through the jail."""
@@ -101,7 +102,8 @@ class Supervisor:
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
             "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
-        self._hosts[wanted] = LabHost(spec, self._lower, self._cgroup)
+        kind = VmHost if spec.vm else LabHost
+        self._hosts[wanted] = kind(spec, self._lower, self._cgroup)
         return self._hosts[wanted]
 
 
