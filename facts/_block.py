@@ -2,7 +2,7 @@
 
 A disk counts as empty when nothing says otherwise: no signature that blkid or wipefs knows (file systems, RAID, LVM,
 swap, partition tables), no mount, no swap, no holder, and only zeros in its first and its last MiB. What cannot be read
-is a reason as well.
+is a reason as well. Written with the shell's own means where it has some: on a busy host each program costs.
 """
 
 from __future__ import annotations
@@ -11,68 +11,80 @@ DISKS = "/dev/sd* /dev/vd* /dev/xvd* /dev/nvme*"
 """The kernel's names for disks of a virtual machine; what is a partition, or no block device, is passed over."""
 
 FUNCTIONS = r"""
-sys_of() { set -- $(stat -Lc '%t %T' "$1") && echo "/sys/dev/block/$((0x$1)):$((0x$2))"; }
-signature() { LC_ALL=C blkid -p -o udev "$1" 2>/dev/null; }
-# Counts what was read as well: a disk that cannot be read is not one full of zeros.
-zeros() {
-  read=$(dd if="$1" bs=1048576 skip="$2" count=2 2>/dev/null | wc -c)
-  rest=$(dd if="$1" bs=1048576 skip="$2" count=2 2>/dev/null | tr -d '\0' | wc -c)
-  [ "$read" -ge 1048576 ] && [ "$rest" -eq 0 ]
+mounted=" $(sed 's/^[0-9]* [0-9]* \([0-9:]*\) .*/\1/' /proc/self/mountinfo | tr '\n' ' ') "
+swapped=" "; while read -r name rest; do swapped="$swapped$name "; done < /proc/swaps
+sys_of() { # sets sys and number
+  set -- $(stat -Lc '%t %T' "$1") && [ $# = 2 ] && number=$((0x$1)):$((0x$2)) && sys=/sys/dev/block/$number && [ -d $sys ]
 }
-reasons() { # NODE MEBIBYTES; with less than two only the signatures count
-  sys=$(sys_of "$1") || { echo "cannot be looked at"; return; }
-  number=${sys##*/}
-  [ "$(cat "$sys/ro")" = 0 ] || echo "is read-only"
+word() { got=; [ ! -r "$1" ] || read -r got < "$1" || :; }
+look() { # NODE; sets found, status, kind, table and name
+  kind= table= name= status=0
+  found=$(LC_ALL=C blkid -p -o udev "$1" 2>/dev/null) || status=$?
+  while read -r line; do
+    case $line in
+      ID_FS_TYPE=*) kind=${line#*=};; ID_PART_TABLE_TYPE=*) table=${line#*=};; ID_PART_ENTRY_NAME=*) name=${line#*=};;
+    esac
+  done <<X
+$found
+X
+}
+# A disk that cannot be read is not one full of zeros.
+zeros() { [ "$({ dd if="$1" bs=1048576 skip="$2" count=2 2>/dev/null || echo no; } | tr -d '\0' | wc -c)" -eq 0 ]; }
+reasons() { # NODE MEBIBYTES, after sys_of and look; without a size only the signatures count
+  word "$sys/ro"; [ "$got" = 0 ] || echo "is read-only"
   for holder in "$sys"/holders/*; do [ ! -e "$holder" ] || echo "is used by ${holder##*/}"; done
-  ! grep -q "^[0-9]* [0-9]* $number " /proc/self/mountinfo || echo "is mounted"
-  ! grep -q "^$1[[:space:]]" /proc/swaps || echo "is swap in use"
-  found=$(signature "$1"); status=$?
+  case $mounted in *" $number "*) echo "is mounted";; esac
+  case $swapped in *" $1 "*) echo "is swap in use";; esac
   case $status in 0|2) ;; 8) echo "has several signatures";; *) echo "cannot be probed by blkid";; esac
-  kind=$(printf '%s\n' "$found" | sed -n 's/^ID_FS_TYPE=//p')
-  table=$(printf '%s\n' "$found" | sed -n 's/^ID_PART_TABLE_TYPE=//p')
   [ -z "$table" ] || echo "has a partition table ($table)"
   [ -z "$kind" ] || echo "holds $kind"
+  [ -z "$kind$table" ] || return 0
   known=$(wipefs -n -p "$1" 2>&1) || echo "cannot be probed by wipefs"
-  [ -n "$kind$table" ] || [ -z "$(printf '%s\n' "$known" | grep -v '^#')" ] || echo "has a signature that wipefs knows"
-  [ -z "$kind$table" ] && [ "$2" -ge 2 ] || return 0
+  while read -r line; do
+    case $line in ""|"#"*) ;; *) echo "has a signature that wipefs knows";; esac
+  done <<X
+$known
+X
+  [ -n "$2" ] || return 0
   zeros "$1" 0 || echo "has data in its first MiB"
-  zeros "$1" "$(($2 - 1))" || echo "has data in its last MiB"
+  zeros "$1" $(($2 - 1)) || echo "has data in its last MiB"
 }
 """
 
 LIST = (
     FUNCTIONS
     + r"""
-text() { [ ! -r "$1" ] || tr -d '\0' < "$1" | head -n 1; }
-describe() { signature "$1" | sed -n 's/^\(ID_[A-Z_]*\)=/\1 /p'; }
 [ ! -e /run/udev/control ] || echo "udev yes"
 for node in """
     + DISKS
     + r"""; do
-  [ -b "$node" ] && sys=$(sys_of "$node") && [ -d "$sys" ] && [ ! -e "$sys/partition" ] || continue
-  size=$(blockdev --getsize64 "$node" 2>/dev/null) && [ "$size" -gt 0 ] || continue
-  echo "disk $node"; echo "size $size"
-  serial=$(text "$sys/serial"); [ -n "$serial" ] || serial=$(text "$sys/device/serial")
-  page=$sys/device/vpd_pg80
-  [ -n "$serial" ] || [ ! -r "$page" ] || serial=$(tail -c +5 "$page" | tr -d '\0')
-  echo "serial $serial"
-  wwn=$(text "$sys/device/wwid"); [ -n "$wwn" ] || wwn=$(text "$sys/wwid"); echo "wwn $wwn"
-  address=$(readlink "$sys/device"); echo "scsi ${address##*/}"
+  [ -b "$node" ] && sys_of "$node" && [ ! -e $sys/partition ] || continue
+  word $sys/size; mebibytes=$((${got:-0} / 2048)); [ $mebibytes -gt 1 ] || continue
+  echo "disk $node"; echo "size $((got * 512))"
+  word $sys/serial; [ -n "$got" ] || word $sys/device/serial
+  [ -n "$got" ] || [ ! -r $sys/device/vpd_pg80 ] || got=$(tail -c +5 $sys/device/vpd_pg80 | tr -d '\0')
+  echo "serial $got"
+  word $sys/device/wwid; [ -n "$got" ] || word $sys/wwid; echo "wwn $got"
+  got=$(readlink $sys/device); echo "scsi ${got##*/}"
   for link in /dev/disk/by-path/*; do [ ! "$link" -ef "$node" ] || echo "path ${link##*/}"; done
-  describe "$node"
-  reasons "$node" "$((size / 1048576))" | sed 's/^/reason /'
-  for entry in "$sys"/*/partition; do
+  look "$node"; echo "$found"
+  reasons "$node" $mebibytes | while read -r line; do echo "reason $line"; done
+  for entry in $sys/*/partition; do
     [ -e "$entry" ] || continue
-    entry=${entry%/partition}; part=/dev/$(basename "$entry")
-    echo "partition $part"; echo "size $(($(cat "$entry/size") * 512))"; echo "start $(($(cat "$entry/start") * 512))"
-    describe "$part"; reasons "$part" 0 | sed 's/^/reason /'
+    sys=${entry%/partition}; part=/dev/${sys##*/}
+    echo "partition $part"; word $sys/size; echo "size $((got * 512))"; word $sys/start; echo "start $((got * 512))"
+    word $sys/dev; number=$got
+    look "$part"; echo "$found"
+    reasons "$part" "" | while read -r line; do echo "reason $line"; done
   done
 done
 """
 )
-"""Prints every disk and its partitions, one `word value` a line."""
+"""Prints every disk and its partitions: `word value` or blkid's `WORD=value`, one a line."""
 
-RESCAN = (
-    'for each in /sys/class/block/sd*/device/rescan; do [ ! -w "$each" ] || echo 1 > "$each" 2>/dev/null || :; done'
-)
+RESCAN = """
+for each in /sys/class/block/sd*/device/rescan; do
+  [ ! -w "$each" ] || { echo 1 > "$each"; } 2>/dev/null || :
+done
+"""
 """Asks the disks for their sizes, as the kernel does not notice that a virtual disk grew. Changes nothing else."""

@@ -72,7 +72,7 @@ class BlockDevices(FactBase[Disks]):
         found: Disks = {"udev": False, "disks": []}
         here: Disk | Partition | None = None
         for line in output:
-            word, _, value = line.partition(" ")
+            word, _, value = line.partition("=" if line.startswith("ID_") else " ")
             value = value.strip()
             if word == "udev":
                 found["udev"] = value == "yes"

@@ -41,19 +41,20 @@ _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
 _SWAP_TYPE = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
 
 _EMPTY = """
-size=$(blockdev --getsize64 "$node") || exit 1
+size=$(blockdev --getsize64 "$node") && sys_of "$node" && look "$node" || exit 1
 [ "$size" = "$seen" ] || { echo "$node has $size bytes, and had $seen when it was looked at: left alone" >&2; exit 1; }
-found=$(reasons "$node" $((size / 1048576)))
-[ -z "$found" ] || { echo "$node is left alone: $found" >&2; exit 1; }
+why=$(reasons "$node" $((size / 1048576)))
+[ -z "$why" ] || { echo "$node is left alone: $why" >&2; exit 1; }
 """
 _OURS = """
-[ "$(signature "$node" | sed -n 's/^ID_PART_ENTRY_NAME=//p')" = "$claim" ] || { echo "$node is not ours" >&2; exit 1; }
-found=$(reasons "$node" 0)
-[ -z "$found" ] || { echo "$node is left alone: $found" >&2; exit 1; }
+sys_of "$node" && look "$node" || exit 1
+[ "$name" = "$claim" ] || { echo "$node is not ours, but: $name" >&2; exit 1; }
+why=$(reasons "$node" "")
+[ -z "$why" ] || { echo "$node is left alone: $why" >&2; exit 1; }
 """
 _PARTITION = """
 printf 'label: gpt\\n%sname="%s"\\n' "$type" "$claim" | sfdisk --quiet --wipe never "$node" || exit 1
-i=0; until [ -b "$part" ] && [ -n "$(signature "$part")" ]; do
+i=0; until [ -b "$part" ] && look "$part" && [ "$name" = "$claim" ]; do
   [ $i -lt 50 ] || { echo "$part did not appear" >&2; exit 1; }
   partx --update "$node" 2>/dev/null; i=$((i + 1)); sleep 0.1
 done
