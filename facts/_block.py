@@ -14,7 +14,8 @@ FUNCTIONS = r"""
 mounted=" $(sed 's/^[0-9]* [0-9]* \([0-9:]*\) .*/\1/' /proc/self/mountinfo | tr '\n' ' ') "
 swapped=" "; while read -r name rest; do swapped="$swapped$name "; done < /proc/swaps
 sys_of() { # sets sys and number
-  set -- $(stat -Lc '%t %T' "$1") && [ $# = 2 ] && number=$((0x$1)):$((0x$2)) && sys=/sys/dev/block/$number && [ -d $sys ]
+  set -- $(stat -Lc '%t %T' "$1") && [ $# = 2 ] || return 1
+  number=$((0x$1)):$((0x$2)); sys=/sys/dev/block/$number; [ -d $sys ]
 }
 word() { got=; [ ! -r "$1" ] || read -r got < "$1" || :; }
 look() { # NODE; sets found, status, kind, table and name
