@@ -64,10 +64,13 @@ def _plain(value: str) -> str:
 
 
 class Place(TypedDict):
-    """`real` is the path without symbolic links; mode, user and group are "" when nothing is there."""
+    """`real` is the path without symbolic links; mode, user and group are "" when nothing is there.
+
+    `remote`: it is on a network file system or an automount, and was not looked at.
+    """
 
     real: str
-    kind: Literal["absent", "directory", "other"]
+    kind: Literal["absent", "directory", "other", "remote"]
     empty: bool
     mode: str
     user: str
@@ -82,12 +85,15 @@ class Directory(FactBase[Place]):
 
         {"real": "/data", "kind": "directory", "empty": False, "mode": "755", "user": "root", "group": "root"}
 
-    Not for network file systems: it looks into the directory. Source of the format: GNU coreutils `readlink`, `stat`.
+    What is on a network file system or an automount is not touched: its server may be gone. Source of the format: GNU
+    coreutils `readlink`, `stat`.
     """
 
     @override
     def command(self, path: str) -> StringCommand:
         script = (
+            'while read -r _ _ _ _ at _ rest; do case $rest in *" - nfs"*|*" - autofs "*|*" - cifs "*) '
+            'case $1/ in "$at"/*) echo "$1"; echo remote; exit;; esac;; esac; done < /proc/self/mountinfo; '
             'readlink -m -- "$1" || exit 1; if [ -d "$1" ]; then '
             '[ -n "$(find -H "$1" -mindepth 1 -maxdepth 1 -print -quit)" ] && echo full || echo empty; '
             'stat -Lc "%a %U %G" -- "$1"; elif [ -e "$1" ] || [ -L "$1" ]; then echo other; else echo absent; fi'
@@ -97,7 +103,7 @@ class Directory(FactBase[Place]):
     @override
     def process(self, output: list[str]) -> Place:
         match output:
-            case [real, "absent" | "other" as kind]:
+            case [real, "absent" | "other" | "remote" as kind]:
                 return {"real": real, "kind": kind, "empty": True, "mode": "", "user": "", "group": ""}
             case [real, "full" | "empty" as content, owner] if len(owner.split()) == 3:  # noqa: PLR2004 - as stat was told
                 mode, user, group = owner.split()

@@ -94,6 +94,9 @@ def require_place(where: str, place: Place, mount: Mount | None) -> None:
     if place["real"] != where:
         message = f"{where} leads to {place['real']} by a symbolic link, which systemd refuses: name {place['real']}"
         raise OperationError(message)
+    if place["kind"] == "remote":
+        message = f"{where} is on a network file system or an automount"
+        raise OperationError(message)
     if place["kind"] == "other":
         message = f"{where} is there and is no directory"
         raise OperationError(message)

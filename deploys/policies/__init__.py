@@ -6,6 +6,7 @@ from deploys.errors import near
 from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.firewall import Firewall
+from deploys.policies.nfs import Nfs
 from deploys.policies.packages import Packages
 from deploys.policies.ssh import Ssh
 from deploys.policies.storage import Storage
@@ -15,6 +16,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Storage,
     Ssh,
     Firewall,
+    Nfs,
     Docker,
 )
 
