@@ -64,7 +64,7 @@ def mounted(
     *,
     partition: bool = False,
     subvolume: str | None = None,
-    wait_seconds: int = 10,
+    wait_seconds: int = 30,
     user: str = "root",
     group: str = "root",
     mode: str = "755",

@@ -57,7 +57,7 @@ def _started(source: str, files: list[Text], *, fresh: bool) -> Commands:
 
 
 @operation()
-def device(volume: str, disk: Mapping[str, Any], *, partition: bool = False, wait_seconds: int = 10) -> Commands:
+def device(volume: str, disk: Mapping[str, Any], *, partition: bool = False, wait_seconds: int = 30) -> Commands:
     """
     Make sure that a swap volume is used, now and at boot.
 

@@ -150,7 +150,7 @@ class Volume(Item):
     user: Owner = "root"
     group: Owner = "root"
     mode: Mode = "755"
-    wait_seconds: int = Field(default=10, ge=1, le=300)
+    wait_seconds: int = Field(default=30, ge=1, le=300)
     """How long a boot waits for the disk before it goes on without."""
     subvolumes: tuple[Subvolume, ...] = ()
     scrub: Literal["weekly", "monthly"] | None = None

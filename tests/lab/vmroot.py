@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import base, layer, machine
+from tests.lab import base, layer, machine, packages
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.settings import cache_dir
@@ -28,7 +28,7 @@ MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "crc32c_generic", "
 # In a mount namespace of its own, so that nothing is left on the machine however this ends.
 _BUILD = f"""
 set -eu
-work=$1 layer=$2 base=$3
+work=$1 layer=$2 base=$3 rpms=$4
 mkdir -p $work/pkg $work/top $work/w1 $work/w2 $work/root
 mount -t overlay vm-packages -o "lowerdir=$base,upperdir=$work/pkg,workdir=$work/w1" $work/root
 root=$work/root
@@ -58,6 +58,13 @@ cd $root/etc/systemd/system
 rm -f systemd-udevd.service modprobe@.service proc-fs-nfsd.mount
 rm -rf $root/usr/bin/docker* $root/usr/sbin/docker* $root/usr/bin/containerd* $root/usr/bin/ctr $root/usr/sbin/runc
 : > $root/etc/fstab
+# What is on the disk is in the RPM database as well: tdnf in an emulated machine is slow.
+mount -t tmpfs tmpfs $root/tmp
+for each in btrfs-progs xfsprogs nfs-utils; do
+  find "$rpms/rpms" -name "$each-*.rpm" -exec cp {{}} $root/tmp/ ';'
+done
+chroot $root rpm -i --justdb --nodeps --force-debian --noscripts /tmp/*.rpm 2>&1
+umount $root/tmp
 cp $root/boot/vmlinuz-* $work/kernel
 cp -a $root/lib/modules $work/modules
 cp $root/bin/busybox $work/busybox
@@ -115,7 +122,8 @@ def _build(out: Path, photon: Path, root: Path) -> None:
     partial = out.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    run("unshare", "--mount", "--propagation", "private", "sh", "-c", _BUILD, "sh", partial, photon, root)
+    program = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _BUILD)
+    run(*program, "sh", partial, photon, root, packages.build())
     (partial / "initrd").write_bytes(gzip.compress(_initrd(partial / "modules", partial / "busybox"), 1))
     for name in ("pkg", "top", "w1", "w2", "root", "modules", "busybox"):
         path = partial / name
