@@ -21,6 +21,7 @@ from facts.systemd import Unit, UnitState
 from operations import _units
 from operations._contain import Commands, operation, read
 from operations.file import Text, is_as_wanted, write, write_all
+from operations.mount import missing_options
 from operations.storage import require_place
 
 EXPORTS = "/etc/exports.d/photon-fleet.exports"
@@ -86,7 +87,8 @@ def mounted(
         wanted["automount"] = automount_text(where, source, idle_seconds)
     units = {kind: _unit(where, kind, wanted.get(kind)) for kind in ("mount", "automount")}
     differing = [unit.file for unit in units.values() if unit.differs and unit.file is not None]
-    steps = _steps(units, automount=automount, live=mount is not None and mount["kind"] != "autofs")
+    outdated = _outdated(mount, options, idle_seconds)
+    steps = _steps(units, automount=automount, live=mount is not None and mount["kind"] != "autofs", outdated=outdated)
     if differing:
         yield write_all(differing, after="systemctl daemon-reload")
     elif any(unit.state["stale"] for unit in units.values()):
@@ -136,7 +138,19 @@ def _unit(where: str, kind: str, content: str | None) -> _Unit:
     return _Unit(name, state, file, not is_as_wanted(read(TextFile, path=file.path), content, mode="644"))
 
 
-def _steps(units: Mapping[str, _Unit], *, automount: bool, live: bool) -> list[str]:
+def _outdated(mount: Mount | None, options: Sequence[str], idle_seconds: int) -> bool:
+    """Whether what is mounted, or the automount that waits there, was made from units that are no more.
+
+    A run that was killed, or somebody's own mount, leaves such a thing.
+    """
+    if mount is None:
+        return False
+    if mount["kind"] == "autofs":
+        return f"timeout={idle_seconds}" not in mount["options"]
+    return bool(missing_options(options, mount["options"]))
+
+
+def _steps(units: Mapping[str, _Unit], *, automount: bool, live: bool, outdated: bool) -> list[str]:
     """What leads from the units as they are to the one of them that is wanted, in order."""
     mount, trap = units["mount"], units["automount"]
     wanted, other = (trap, mount) if automount else (mount, trap)
@@ -145,9 +159,9 @@ def _steps(units: Mapping[str, _Unit], *, automount: bool, live: bool) -> list[s
     steps += [trap.run("stop")] if unused else []
     steps += [f"systemctl enable {shlex.quote(wanted.name)}"] if wanted.state["file"] != "enabled" else []
     # Most options of a mount cannot be changed while it is there.
-    again = live and mount.differs
+    again = live and (mount.differs or outdated)
     steps += [mount.run("stop")] if again else []
-    if automount and trap.differs and trap.state["active"] == "active":
+    if automount and trap.state["active"] == "active" and (trap.differs or (outdated and not live)):
         steps.append(trap.run("restart"))
     elif wanted.state["active"] != "active" or (not automount and (again or unused)):
         steps.append(wanted.run("start"))

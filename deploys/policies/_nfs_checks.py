@@ -50,7 +50,10 @@ def client_checks(mount: NfsMount) -> Iterable[Check]:
         )  # fmt: skip
     yield Check(
         id=f"{base}.in-force", field=f"{field}.options", proves=f"what is mounted at {mount.path} was asked for",
-        read=partial(wrong_now, mount.path, mount.source, tuple(mount.mount_options())), expect=[],
+        read=partial(
+            wrong_now, mount.path, mount.source, tuple(mount.mount_options()),
+            mount.idle_seconds if mount.automount else None,
+        ), expect=[],
     )  # fmt: skip
 
 
@@ -67,16 +70,22 @@ def unit_options(unit: str, host: Host) -> list[str]:
     return sorted(found[1].split(",")) if found else []
 
 
-def wrong_now(path: str, source: str, wanted: Sequence[str], host: Host) -> list[str]:
-    """What is wrong with a mount that is there now; nothing, when none is."""
-    command = "findmnt --kernel --raw --noheadings --types nfs,nfs4 --output TARGET,SOURCE,OPTIONS || true"
-    text = host.check_output(command)
-    for line in text.splitlines():
-        target, shown, options = line.split(" ", 2)
-        if target == path:
-            other = [] if shown.rstrip("/") == source.rstrip("/") else [f"{shown} is mounted"]
-            return other + [f"without {option}" for option in missing_options(wanted, options.split(","))]
-    return []
+def wrong_now(path: str, source: str, wanted: Sequence[str], idle: int | None, host: Host) -> list[str]:
+    """What is wrong with a mount and an automount that are there now; nothing, when none is."""
+    command = (
+        "findmnt --kernel --raw --noheadings --types nfs,nfs4,autofs --output TARGET,FSTYPE,SOURCE,OPTIONS || true"
+    )
+    wrong = []
+    for line in host.check_output(command).splitlines():
+        target, kind, shown, options = line.split(" ", 3)
+        if target != path:
+            continue
+        if kind == "autofs":
+            wrong += [] if f"timeout={idle}" in options.split(",") else [f"automount with {options}"]
+            continue
+        wrong += [] if shown.rstrip("/") == source.rstrip("/") else [f"{shown} is mounted"]
+        wrong += [f"without {option}" for option in missing_options(wanted, options.split(","))]
+    return wrong
 
 
 def server_checks(
@@ -86,6 +95,13 @@ def server_checks(
     yield Check(
         id="nfs.server", field="exports", proves="the NFS server runs, and at boot",
         read=lambda host: (host.service(SERVER).is_running, host.service(SERVER).is_enabled), expect=(True, True),
+    )  # fmt: skip
+    yield Check(
+        id="nfs.order", field="exports", proves="a boot mounts a directory before it is exported",
+        read=lambda host: host.check_output(
+            "systemctl show --property=RequiresMountsFor --value %s", SERVER
+        ).split(),
+        expect=Contains(tuple(export.path for export in exports)),
     )  # fmt: skip
     for section, values in settings.items():
         for key, value in values.items():

@@ -20,12 +20,13 @@ from deploys.policies.base import Check, Policy, Risk
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.nfs_models import Export, NfsMount
 from deploys.policies.types import Port, Word
-from operations import file, nfs, systemd, tdnf
+from operations import _units, file, nfs, systemd, tdnf
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
 IDMAPD = "/etc/idmapd.conf"
+ORDER = "/etc/systemd/system/nfs-server.service.d/photon-fleet.conf"
 MODPROBE = "/etc/modprobe.d/photon-fleet-nfs.conf"
 NFSD_PORT = 2049
 RPCBIND_PORT = 111
@@ -133,6 +134,11 @@ class Nfs(Policy):
                 content=f"# Photon Fleet (policy: nfs)\noptions lockd nlm_tcpport={port} nlm_udpport={port}\n",
             )  # fmt: skip
             systemd.unit(name="Run rpcbind for version 3", unit="rpcbind.service", running=True, enabled=True)
+        paths = tuple(export.path for export in self.exports)
+        file.text(
+            name="Export a directory only when it is mounted", path=ORDER, mode="644", after="systemctl daemon-reload",
+            content=_units.text("nfs", {"Unit": {"RequiresMountsFor": paths}}),
+        )  # fmt: skip
         nfs.configured(name="Configure the NFS server", content=self.nfs_conf())
         systemd.unit(name="Run the NFS server, now and at boot", unit=nfs.SERVER, running=True, enabled=True)
 
