@@ -119,6 +119,8 @@ class Nfs(Policy):
             name="Export directories", content=self.exports_text(),
             wanted=[(export.path, client.shown) for export in self.exports for client in export.clients],
         )  # fmt: skip
+        if self.mounts:
+            systemd.unit(name="Mount from servers at boot", unit="remote-fs.target", enabled=True)
         for each in host.loop(self.mounts):
             nfs.mounted(
                 name=f"Mount {each.source} at {each.path}", where=each.path, source=each.source,
@@ -144,6 +146,11 @@ class Nfs(Policy):
 
     @override
     def checks(self) -> Iterable[Check]:
+        if self.mounts:
+            yield Check(
+                id="nfs.remote-fs", field="mounts", proves="a boot starts remote-fs.target, which starts the mounts",
+                read=lambda host: host.service("remote-fs.target").is_enabled, expect=True,
+            )  # fmt: skip
         for mount in self.mounts:
             yield from client_checks(mount)
         if self.domain is not None:
