@@ -19,12 +19,13 @@ from facts.file import IsOlderThan, TextFile
 from facts.filesystem import FilesystemSize, Snapshots, Subvolumes, SwapFileState
 from facts.iptables import FilterTable
 from facts.mounts import Directory, Fstab, Mounts, RootFilesystem
+from facts.nfs import Exported
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
 STORAGE = (
-    BlockDevices, Directory, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes, SwapFileState,
+    BlockDevices, Directory, Exported, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes, SwapFileState,
 )  # fmt: skip
 FACTS = (*DOCKER, *STORAGE, FilterTable, IsOlderThan, SshConnection, TextFile)
 DEEP = "[" * 100_000
@@ -57,6 +58,8 @@ BROKEN = [
     (Directory, ["/data"]),
     (Directory, ["/data", "full"]),
     (Directory, ["/data", "empty", "755 root"]),
+    (Exported, ["/srv/x"]),
+    (Exported, ["srv 10.0.0.0/8(ro)"]),
     (FilesystemSize, []),
     (FilesystemSize, ["Block count: 7", "Block size: x"]),
     (FilesystemSize, [f"devid 1 size {'7' * 5000} used 1"]),
