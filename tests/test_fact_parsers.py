@@ -25,7 +25,8 @@ from facts.ssh import SshConnection
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
 STORAGE = (
-    BlockDevices, Directory, Exported, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes, SwapFileState,
+    BlockDevices, Directory, Exported, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes,
+    SwapFileState,
 )  # fmt: skip
 FACTS = (*DOCKER, *STORAGE, FilterTable, IsOlderThan, SshConnection, TextFile)
 DEEP = "[" * 100_000
