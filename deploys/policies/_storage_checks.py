@@ -17,8 +17,7 @@ from operations.storage import by_label
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-_OVERHEAD = 0.05
-_LOG = 96 << 20
+_OVERHEAD, _LOG = 0.05, 96 << 20
 """What file systems keep for themselves: a part of the device for inodes, and bytes for the log of a small one."""
 
 
@@ -263,8 +262,8 @@ def _device(at: str, host: Host) -> str:
 def _above(at: str, host: Host) -> list[dict[str, str]]:
     """The device of a volume and those under it, the whole disk last, as lsblk lists them."""
     columns = "NAME,TYPE,SIZE,SERIAL,WWN,HCTL"
-    text = host.check_output(f"lsblk --inverse --pairs --bytes --output {columns} %s", _device(at, host))
-    return [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in text.splitlines()]
+    lines = host.check_output(f"lsblk --inverse --pairs --bytes --output {columns} %s", _device(at, host)).splitlines()
+    return [dict(re.findall(r'(\w+)="([^"]*)"', line)) for line in lines]
 
 
 def place(at: str, host: Host) -> str:
