@@ -27,7 +27,12 @@ class LabConnector(PhotonConnector):
         from tests.lab.errors import LabError  # noqa: PLC0415 - see the module's docstring
 
         try:
-            access = client.boot(self.host.name, expired=bool(self.host.data.get("lab_expired", default=False)))
+            access = client.boot(
+                self.host.name,
+                expired=bool(self.host.data.get("lab_expired", default=False)),
+                disks=self.host.data.get("lab_disks", default=()),
+                vm=bool(self.host.data.get("lab_vm", default=False)),
+            )
         except (LabError, OSError) as error:
             raise ConnectError(str(error)) from error
         own: dict[str, Any] = {

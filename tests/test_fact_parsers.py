@@ -13,20 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
+from facts.block import BlockDevices
 from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, PathEntry, TextFile
+from facts.filesystem import FilesystemSize, Snapshots, Subvolumes, SwapFileState
 from facts.iptables import FilterTable
 from facts.kernel import CommandLine, KernelModules, KernelSettings
+from facts.mounts import Directory, Fstab, Mounts, RootFilesystem
+from facts.nfs import Exported
 from facts.selinux import SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState
 from facts.ssh import SshConnection
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DOCKER = (DockerImages, DockerNetworks, DockerContainers)
+STORAGE = (
+    BlockDevices, Directory, Exported, FilesystemSize, Fstab, Mounts, RootFilesystem, Snapshots, Subvolumes,
+    SwapFileState,
+)  # fmt: skip
 SELINUX = (SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState)
 FACTS = (
     *DOCKER,
     *SELINUX,
+    *STORAGE,
     CommandLine,
     KernelModules,
     KernelSettings,
@@ -73,6 +82,28 @@ BROKEN = [
     (KernelModules, ["dummy perhaps"]),
     (CommandLine, []),
     (CommandLine, ["quiet"]),
+    (BlockDevices, ["disk /dev/sdb", "size"]),
+    (BlockDevices, ["disk /dev/sdb"]),
+    (BlockDevices, ["disk /dev/sdb", f"size {'7' * 5000}"]),
+    (BlockDevices, ["disk /dev/sdb", "size 1", "partition /dev/sdb1", "start x"]),
+    (Directory, []),
+    (Directory, ["/data"]),
+    (Directory, ["/data", "full"]),
+    (Directory, ["/data", "empty", "755 root"]),
+    (Exported, ["/srv/x"]),
+    (Exported, ["srv 10.0.0.0/8(ro)"]),
+    (FilesystemSize, []),
+    (FilesystemSize, ["Block count: 7", "Block size: x"]),
+    (FilesystemSize, [f"devid 1 size {'7' * 5000} used 1"]),
+    (Mounts, ["22 1 8:1 / / rw"]),
+    (Mounts, ["22 - ext4 /dev/sda1 rw"]),
+    (RootFilesystem, ["plain", "ext4"]),
+    (Snapshots, ["logs@one"]),
+    (Snapshots, ["x logs@one"]),
+    (Subvolumes, ["ERROR: not a btrfs"]),
+    (Subvolumes, ["ID 256 gen 12 top level 5", "read-only"]),
+    (SwapFileState, ["ext2/ext3"]),
+    (SwapFileState, ["ext2/ext3", "other"]),
     (FilterTable, ["iptables-save: command not found"]),
     (FilterTable, [":INPUT ACCEPT"]),
     (FilterTable, [":INPUT ACCEPT [0:0] more"]),

@@ -11,10 +11,12 @@ from deploys.policies.firewall import Firewall
 from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
 from deploys.policies.network import Network
+from deploys.policies.nfs import Nfs
 from deploys.policies.packages import Packages
 from deploys.policies.selinux import Selinux
 from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
+from deploys.policies.storage import Storage
 from deploys.policies.time import Time
 
 POLICIES: tuple[type[Policy], ...] = (
@@ -25,8 +27,10 @@ POLICIES: tuple[type[Policy], ...] = (
     Selinux,
     Time,
     Logging,
+    Storage,
     Ssh,
     Firewall,
+    Nfs,
     Docker,
     Files,
     Services,

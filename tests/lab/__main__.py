@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser("up", help="boot hosts (default: those of inventories/lab.py)")
     up.add_argument("names", nargs="*", default=DEFAULT_HOSTS)
+    up.add_argument("--disk", type=int, action="append", default=[], metavar="MIB", help="a virtual disk (repeatable)")
+    up.add_argument("--vm", action="store_true", help="virtual machines with a kernel of their own (half a minute)")
     down = actions.add_parser("down", help="remove every host and everything the lab made on this machine")
     down.add_argument("--cache", action="store_true", help="also the base system and the packages")
     actions.add_parser("status", help="which hosts there are")
@@ -53,7 +55,7 @@ def main() -> int:
         machine.require_root()
         match arguments.action:
             case "up":
-                client.bring_up(arguments.names)
+                client.bring_up(arguments.names, arguments.disk, vm=arguments.vm)
             case "down":
                 client.down(cache=arguments.cache)
                 say("everything is gone")

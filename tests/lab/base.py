@@ -27,7 +27,7 @@ OLD_AFTER_DAYS = 30
 
 PACKAGES = (
     "systemd-sysv dbus libpam-systemd openssh-server iproute2 iptables procps ca-certificates curl kmod "
-    "rpm python3 python3-rpm python3-solv gpg docker.io busybox-static e2fsprogs btrfs-progs fdisk "
+    "rpm python3 python3-rpm python3-solv gpg docker.io busybox-static e2fsprogs btrfs-progs xfsprogs fdisk "
     "systemd-timesyncd rsyslog sudo"
 ).split()
 """Debian packages of the base: the counterparts of what a minimal Photon host has, and what the tdnf stand-in needs.

@@ -14,12 +14,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import layer, machine, packages, seed
+from tests.lab import layer, machine, packages, seed, vmroot
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
@@ -27,6 +27,7 @@ from tests.lab.settings import cache_dir, name, network, state_dir, uplink
 from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
+BOOT_SECONDS = 360.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -47,12 +48,12 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _request(do: str, host: str = "", timeout: float = 180.0) -> dict[str, Any]:
+def _request(do: str, host: str = "", timeout: float = 180.0, **more: int) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         connection.connect(str(state_dir() / "control"))
         with connection.makefile("rw") as stream:
-            stream.write(json.dumps({"do": do, "name": host}) + "\n")
+            stream.write(json.dumps({"do": do, "name": host, **more}) + "\n")
             stream.flush()
             line = stream.readline()
     if not line:
@@ -103,8 +104,14 @@ def _start() -> None:
         time.sleep(0.05)
 
 
-def boot(host: str, *, expired: bool = False) -> Access:
-    """Make sure the lab host `host` runs, and return how to reach it.
+def boot(host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Access:
+    """Make sure the lab host `host` runs, and return how to reach it. What it is made of is decided the first time.
+
+    Args:
+        host: its name.
+        expired: leave root's password expired.
+        disks: sizes of virtual disks in MiB: /dev/sdb, /dev/sdc, ... (from /dev/sda on in a VM).
+        vm: give it a kernel of its own; booting takes half a minute instead of half a second.
 
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
@@ -113,10 +120,13 @@ def boot(host: str, *, expired: bool = False) -> Access:
     with _locked():
         if not is_up():
             _start()
-        spec = seed.add(host, expired=expired)
+        spec = seed.add(host, expired=expired, disks=disks, vm=vm)
         seed.host_key(spec)
         _write_access(seed.specs().values())
-    _request("boot", host)
+    if spec.vm:
+        vmroot.require_programs()
+        vmroot.vm_root()
+    _request("boot", host, timeout=BOOT_SECONDS)
     return access(spec)
 
 
@@ -159,6 +169,11 @@ def kill(host: str) -> None:
     _request("kill", host)
 
 
+def grow(host: str, disk: int, mebibytes: int) -> None:
+    """Make a virtual disk of a running host larger; `disk` 0 is /dev/sdb."""
+    _request("grow", host, disk=disk, mebibytes=mebibytes)
+
+
 def reset(host: str) -> Access:
     """Throw a host's disk away and boot it as new, with the same address and host key."""
     spec = seed.specs().get(host)
@@ -168,7 +183,7 @@ def reset(host: str) -> Access:
     if is_up():
         kill(host)
     shutil.rmtree(spec.directory, ignore_errors=True)
-    return boot(host, expired=spec.expired)
+    return boot(host, expired=spec.expired, disks=spec.disks, vm=spec.vm)
 
 
 def status() -> list[tuple[Spec, bool]]:
@@ -248,7 +263,7 @@ def leftovers() -> list[str]:
     found = []
     if Path("/sys/class/net", uplink()).exists():
         found.append(f"interface {uplink()}")
-    state = str(state_dir())
+    state = f"{state_dir()}/"  # a lab of another name may begin with the same letters
     found += [
         f"mount {line.split()[1]}" for line in Path("/proc/self/mounts").read_text().splitlines() if state in line
     ]
@@ -262,9 +277,9 @@ def leftovers() -> list[str]:
     return found
 
 
-def bring_up(names: list[str]) -> None:
+def bring_up(names: list[str], disks: Sequence[int] = (), *, vm: bool = False) -> None:
     """Boot several hosts, with a line for each."""
     for host in names:
         started = time.monotonic()
-        at = boot(host)
+        at = boot(host, disks=disks, vm=vm)
         say(f"{host} is up at {at.address} ({time.monotonic() - started:.1f} s)")

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import seed
+from tests.lab import disks, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import run
 from tests.lab.seed import Spec
@@ -32,6 +32,9 @@ HALT_SECONDS = 20.0
 class LabHost:
     """A host and the thread that keeps it running over reboots."""
 
+    boot_seconds = BOOT_SECONDS
+    halt_seconds = HALT_SECONDS
+
     def __init__(self, spec: Spec, lower: Sequence[Path], cgroup: Path) -> None:
         self.spec = spec
         self._lower = lower
@@ -40,6 +43,7 @@ class LabHost:
         self._thread: threading.Thread | None = None
         self._problem: str | None = None
         self._stopping = False
+        self._disks: list[disks.LoopDisk] = []
 
     @property
     def running(self) -> bool:
@@ -58,7 +62,7 @@ class LabHost:
         if self.running:
             return
         seed.write(self.spec, self._lower)
-        self._mount()
+        self._prepare()
         self._problem, self._stopping = None, False
         self._thread = threading.Thread(target=self._keep_running, name=self.spec.name, daemon=True)
         self._thread.start()
@@ -69,18 +73,35 @@ class LabHost:
         self._stopping = True
         if self._process is not None and self._thread is not None and self._thread.is_alive():
             if not at_once:
-                # SIGTERM asks nspawn for an orderly shutdown of the guest.
-                self._process.send_signal(signal.SIGTERM)
-                self._thread.join(HALT_SECONDS)
+                self._ask_to_halt()
+                self._thread.join(self.halt_seconds)
             if self._thread.is_alive():
                 self._process.kill()
-                self._thread.join(HALT_SECONDS)
+                self._thread.join(self.halt_seconds)
         with contextlib.suppress(LabError):
             run("umount", "--lazy", self.spec.directory / "root")
+        disks.detach(self._disks)
+        self._disks = []
+
+    def grow(self, number: int, mebibytes: int) -> None:
+        """Make a virtual disk larger while the host runs."""
+        if number >= len(self._disks):
+            message = f"{self.spec.name} has no disk {number}"
+            raise LabError(message)
+        self._disks[number].grow(mebibytes)
 
     def cut(self, *, down: bool) -> None:
         """Pull the host's network cable, or put it back."""
         run("ip", "link", "set", self.spec.interface, "down" if down else "up")
+
+    def _ask_to_halt(self) -> None:
+        # SIGTERM asks nspawn for an orderly shutdown of the guest.
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def _prepare(self) -> None:
+        self._mount()
+        self._disks = self._disks or disks.attach(self.spec.directory, self.spec.disks)
 
     def _mount(self) -> None:
         directory = self.spec.directory
@@ -120,6 +141,7 @@ class LabHost:
             # Docker's overlay cannot have its upper directory on ours.
             f"--bind={directory / 'docker'}:/var/lib/docker",
             f"--bind={directory / 'containerd'}:/var/lib/containerd",
+            *disks.binds(self._disks),
         ]  # fmt: skip
         # Without a cgroup of its own each guest's systemd would manage its neighbours' units.
         enter = ["sh", "-c", f'echo $$ > "{self._cgroup}/cgroup.procs" && exec "$@"', "sh"]
@@ -155,7 +177,7 @@ class LabHost:
         return Path(f"/proc/{init}/root/run/nologin").exists()
 
     def _wait_for_ssh(self) -> None:
-        deadline = time.monotonic() + BOOT_SECONDS
+        deadline = time.monotonic() + self.boot_seconds
         while time.monotonic() < deadline:
             if ssh_answers(self.spec.address) and not self._refuses_logins():
                 return
@@ -163,7 +185,7 @@ class LabHost:
                 break
             time.sleep(0.03)
         problem = self._problem or (
-            "it was switched off while booting" if not self.running else f"no sshd after {BOOT_SECONDS:.0f} s"
+            "it was switched off while booting" if not self.running else f"no sshd after {self.boot_seconds:.0f} s"
         )
         tail = "\n".join(self.console.read_text(errors="replace").splitlines()[-15:]) if self.console.exists() else ""
         message = f"lab host {self.spec.name} did not come up: {problem}\n{tail}"

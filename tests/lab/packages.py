@@ -31,8 +31,9 @@ docker-20.10.24 docker-engine-20.10.24 docker-cli-20.10.24 containerd-1.6.20
 """.split()
 
 _OPTIONAL = """
-vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0  ntp-4.2.8p15 telnet-0.17
+vim-9.1.0 less-643 htop-3.2.2 jq-1.7.1 lsof-4.98.0 logrotate-3.21.0 ntp-4.2.8p15 telnet-0.17
 tree-2.1.0 nano-7.2 rsyslog-8.2306.0 linux-6.1.111 linux-rt-6.1.111
+btrfs-progs-6.1.3 xfsprogs-6.0.0 nfs-utils-2.6.2
 """.split()
 
 _UPDATES = (

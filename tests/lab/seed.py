@@ -24,11 +24,14 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 @dataclass(frozen=True)
 class Spec:
-    """One lab host: its name, number (which gives the address) and whether root's password is left expired."""
+    """One lab host: name, number (which gives the address), whether root's password is left expired, disks in MiB."""
 
     name: str
     number: int
     expired: bool = False
+    disks: tuple[int, ...] = ()
+    vm: bool = False
+    """Whether it has a kernel of its own."""
 
     @property
     def address(self) -> str:
@@ -49,10 +52,10 @@ def specs() -> dict[str, Spec]:
     path = state_dir() / "hosts.json"
     if not path.exists():
         return {}
-    return {entry["name"]: Spec(**entry) for entry in json.loads(path.read_text())}
+    return {entry["name"]: Spec(**{**entry, "disks": tuple(entry["disks"])}) for entry in json.loads(path.read_text())}
 
 
-def add(name: str, *, expired: bool = False) -> Spec:
+def add(name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Spec:
     """Return the spec of `name`, giving it the next number when it is new.
 
     Raises:
@@ -63,7 +66,8 @@ def add(name: str, *, expired: bool = False) -> Spec:
         raise LabError(message)
     known = specs()
     if name not in known:
-        known[name] = Spec(name, max((spec.number for spec in known.values()), default=-1) + 1, expired)
+        number = max((spec.number for spec in known.values()), default=-1) + 1
+        known[name] = Spec(name, number, expired, tuple(disks), vm)
         text = json.dumps([asdict(spec) for spec in known.values()], indent=1)
         replace_text(state_dir() / "hosts.json", text)
     return known[name]

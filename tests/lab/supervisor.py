@@ -3,7 +3,7 @@
 When this process dies, however it dies, the kernel takes hosts, mounts, bridge and interfaces with it; there is no
 clean-up to get wrong. `jail_command()` is how it is started; `python -m tests.lab.supervisor` is what runs inside.
 It listens on a Unix socket for one JSON request per connection, {"do": "boot", "name": "web-1"} (or stop, kill, cut,
-mend, status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
+mend, grow, status), and answers {"ok": true, ...} or {"ok": false, "error": "..."}.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.lab.errors import LabError
 from tests.lab.host import LabHost
 from tests.lab.machine import run
 from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
+from tests.lab.vm import VmHost
 
 MACHINE_NET = 9
 """File descriptor of the machine's network namespace, kept open through the jail."""
@@ -86,6 +87,8 @@ class Supervisor:
                     del self._hosts[wanted]
                 case "cut" | "mend":
                     host.cut(down=action == "cut")
+                case "grow":
+                    host.grow(int(request["disk"]), int(request["mebibytes"]))
                 case _:
                     message = f"the lab does not know how to {action!r}"
                     raise LabError(message)
@@ -99,7 +102,8 @@ class Supervisor:
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
             "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
-        self._hosts[wanted] = LabHost(spec, self._lower, self._cgroup)
+        kind = VmHost if spec.vm else LabHost
+        self._hosts[wanted] = kind(spec, self._lower, self._cgroup)
         return self._hosts[wanted]
 
 
