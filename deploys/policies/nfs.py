@@ -6,7 +6,7 @@ mount point. A server speaks version 4 alone, on port 2049, unless it is told to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +19,7 @@ from deploys.policies._nfs_checks import client_checks, server_checks
 from deploys.policies.base import Check, Policy, Risk
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.nfs_models import Export, NfsMount
+from deploys.policies.storage import Storage
 from deploys.policies.types import Port, Word
 from operations import _mount_units, file, nfs, systemd, tdnf
 
@@ -61,6 +62,15 @@ class Nfs(Policy):
                     yield f"mounts[{mount.path}]: it is below {other.path}, whose server it would depend on"
             if mount.path in served:
                 yield f"mounts[{mount.path}]: what is mounted from a server cannot be exported again"
+
+    @override
+    def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:
+        storage = others.get("storage")
+        if isinstance(storage, Storage):
+            places = {path for volume in storage.volumes for path, *_ in volume.mounts()}
+            for mount in self.mounts:
+                if mount.path in places:
+                    yield f"mounts[{mount.path}]: the storage policy mounts a volume there"
 
     def firewall_rules(self) -> tuple[Rule, ...]:
         """What the firewall policy has to let in for the exports: `Firewall(rules=[*nfs.firewall_rules(), ...])`.

@@ -9,6 +9,8 @@ import pytest
 from deploys.errors import InputError
 from deploys.policies.nfs import Nfs
 from deploys.policies.nfs_models import Client, Export, NfsMount
+from deploys.policies.storage import Storage
+from deploys.policies.storage_models import Disk, Volume
 from operations.nfs import automount_text, mount_text
 
 
@@ -130,3 +132,12 @@ def test_bad_exports_are_refused() -> None:
         Export(path="/srv/x", clients=[])
     with pytest.raises(InputError, match="given"):
         Export(path="/srv/x", clients=[Client(who="a"), Client(who="a")])
+
+
+def test_a_place_has_one_mount() -> None:
+    policy = Nfs(mounts=[NfsMount(path="/data", server="10.0.0.5", export="/srv/a")])
+    volume = Volume(name="data", disk=Disk(device="/dev/sdb"), filesystem="ext4", mount="/data")
+    assert list(policy.conflicts({"storage": Storage(volumes=[volume])})) == [
+        "mounts[/data]: the storage policy mounts a volume there"
+    ]
+    assert not list(policy.conflicts({}))
