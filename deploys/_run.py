@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
+from typing import NoReturn
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand
@@ -97,8 +99,15 @@ def proof(policies: list[Policy]) -> Commands:
 @cache
 def summarise_at_exit() -> None:
     """Print, after everything else, what is now true on which host. Once per run, however often asked."""
+    # pyinfra ends an interrupted run with status 0, which a script would take for done.
+    signal.signal(signal.SIGINT, _interrupted)
     # The context is gone at exit: keep what it stands for now.
     atexit.register(_summarise, ctx_state.get())
+
+
+def _interrupted(*_: object) -> NoReturn:
+    print("\nInterrupted: changes that are not confirmed are undone.", file=sys.stderr)
+    sys.exit(130)
 
 
 def _summarise(run: State) -> None:
@@ -142,13 +151,17 @@ def _line(run: State, member: Host) -> str:
     changes = sum(operation.is_complete() and operation.did_change() for operation in operations)
     changed = f"{changes} change{'' if changes == 1 else 's'}"
     verdicts = VERDICTS.get(member.name)
-    carried_out = member not in run.failed_hosts and all(operation.is_complete() for operation in operations)
+    carried_out = member not in run.failed_hosts and all(
+        operation.is_complete() and operation.did_succeed() for operation in operations
+    )
     if member.name in UNDONE:
-        return f"{member.name}: {UNDONE[member.name][-1].partition(':')[0]}; {changed}; not proved"
+        # What the policy changed before is undone as well: a count would say too much.
+        return f"{member.name}: {UNDONE[member.name][-1].partition(':')[0]}; not proved"
     if verdicts is None:
         state_word = "done" if carried_out else "FAILED"
         return f"{member.name}: {state_word}; {changed}; not proved"
     if carried_out and not verdicts:
         return f"{member.name}: nothing to do; it has none of the policies asked for"
     passed = sum(verdict.passed for verdict in verdicts)
-    return f"{member.name}: {'ok' if carried_out else 'FAILED'}; {changed}; {passed} of {len(verdicts)} checks passed"
+    good = carried_out and passed == len(verdicts)
+    return f"{member.name}: {'ok' if good else 'FAILED'}; {changed}; {passed} of {len(verdicts)} checks passed"

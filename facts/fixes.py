@@ -14,14 +14,15 @@ CHAIN = "PHOTON-FLEET-BLOCK"
 TDNF_LOCK = "/var/run/.tdnf-instance-lockfile"
 
 
-class KeyHolders(FactBase[dict[str, list[str]]]):
+class KeyHolders(FactBase[list[str]]):
     """
-    Returns the users whose ~/.ssh/authorized_keys has a key, and the lines of each file:
+    Returns the users whose ~/.ssh/authorized_keys has a key, sorted:
 
     .. code:: python
 
-        {"root": ["ssh-ed25519 AAAA... ops", "..."]}
+        ["ann", "root"]
 
+    `key` is the key in base64, which no option or comment changes. What users have written themselves is not printed.
     Source of the format: passwd(5), sshd(8).
     """
 
@@ -29,26 +30,18 @@ class KeyHolders(FactBase[dict[str, list[str]]]):
     def command(self, key: str) -> StringCommand:
         script = (
             "cut -d: -f1,6 /etc/passwd | while IFS=: read -r user home; do "
-            'f=$home/.ssh/authorized_keys; if [ -f "$f" ] && grep -qF -- "$1" "$f"; then '
-            'echo "##user $user"; cat -- "$f"; fi; done'
+            'f=$home/.ssh/authorized_keys; if [ -f "$f" ] && grep -qF -- "$1" "$f"; then echo "$user"; fi; done'
         )
         return StringCommand("sh -c", QuoteString(script), "sh", QuoteString(key))
 
     @staticmethod
     @override
-    def default() -> dict[str, list[str]]:
-        return {}
+    def default() -> list[str]:
+        return []
 
     @override
-    def process(self, output: list[str]) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        lines: list[str] = []
-        for line in output:
-            if line.startswith("##user "):
-                lines = found.setdefault(line.removeprefix("##user "), [])
-            else:
-                lines.append(line)
-        return found
+    def process(self, output: list[str]) -> list[str]:
+        return sorted(output)
 
 
 class Reclaimable(TypedDict):

@@ -195,7 +195,7 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         from deploys._run import summarise_at_exit  # noqa: PLC0415 - only such a run needs the proof's machinery
 
         summarise_at_exit()
-    problems = []
+    problems = ["--no-wait would exit with 0 whatever fails: leave it out"] if context.params.get("no_wait") else []
     if context.params.get("dry"):
         _never_ask()
         if context.params.get("yes"):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent
 from paramiko import AuthenticationException, BadHostKeyException, PKey, SSHException, Transport
+from pyinfra import logger
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import override
@@ -119,7 +120,11 @@ class PhotonConnector(BatchedConnector):
     @override
     def disconnect(self) -> None:
         while self._at_end:
-            self._at_end.pop()()
+            do = self._at_end.pop()
+            try:
+                do()
+            except Exception as error:  # noqa: BLE001 - the others are called all the same, and the host disconnected
+                logger.warning("%s%s", self.host.print_prefix, error)
         super().disconnect()
 
     def anew(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from pyinfra.api import StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.host import Host
 
@@ -20,6 +21,9 @@ class Around(Protocol):
 
     def before(self) -> None:
         """Called by the controller in the place of the operation's first command."""
+
+    def wrapped(self, command: StringCommand) -> StringCommand:
+        """The command as it is to be run, for what must still hold on the host at that moment."""
 
     def after(self) -> None:
         """Called when all commands of the operation have succeeded."""

@@ -8,11 +8,11 @@ change (a lock, a guard) is told in _around.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from pyinfra import host, logger, state
-from pyinfra.api import FactBase, FunctionCommand, OperationError
+from pyinfra.api import FactBase, FunctionCommand, OperationError, StringCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import PyinfraOperation
@@ -60,6 +60,12 @@ def _step(state: State, host: Host, step: Callable[[], None]) -> bool:
     return True
 
 
+def _wrapped(command: Any, around: Around) -> Any:  # noqa: ANN401 - whatever an operation yields
+    if isinstance(command, str):
+        command = StringCommand(command.strip())
+    return around.wrapped(command) if isinstance(command, StringCommand) else command
+
+
 def _surrounded(commands: Commands, around: tuple[Around, ...]) -> Commands:
     """The commands of an operation, with what is done around a change when there is one."""
     changing = False
@@ -68,7 +74,7 @@ def _surrounded(commands: Commands, around: tuple[Around, ...]) -> Commands:
             changing = True
             for each in around:
                 yield FunctionCommand(_step, (each.before,), {})
-        yield command
+        yield reduce(_wrapped, around, command)
     if changing:
         for each in reversed(around):
             yield FunctionCommand(_step, (each.after,), {})

@@ -240,10 +240,18 @@ exec chroot --userspec="$user:$group" / /bin/sh -c '
 """
 
 
+_KEY = re.compile(
+    r'(?:(?:[^\s"]|"(?:[^"\\]|\\.)*")+\s+)?((?:sk-)?(?:ssh|ecdsa-sha2)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/]{8,}=*)(?:\s.*)?'
+)
+
+
 def identity_of_key(line: str) -> str:
-    """Type and key of a line of authorized_keys, without options and comment; "" for another line."""
-    found = re.search(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+\s+[A-Za-z0-9+/]+=*)", line)
-    return " ".join(found[1].split()) if found and not line.lstrip().startswith("#") else ""
+    """Type and key of a line of authorized_keys, without options and comment; "" for another line.
+
+    Options come first, and may hold quoted text that looks like a key: sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+    """
+    found = _KEY.fullmatch(line.strip())
+    return f"{found[1]} {found[2]}" if found and not line.lstrip().startswith("#") else ""
 
 
 @operation()
@@ -271,6 +279,44 @@ def authorized_keys(user: str, keys: Sequence[str], *, only: bool = False) -> Co
     if wanted and found["mode"] in {600, 400, 644} and found["owner"] in {user, "root"}:
         host.noop(f"the keys of {user} are as wanted")
         return
+    yield _written(user, found["home"], lines)
+
+
+def _written(user: str, home: str, lines: Sequence[str]) -> StringCommand:
     text = "".join(f"{line}\n" for line in lines)
-    words = [shlex.quote(word) for word in (_WRITE_KEYS, "sh", user, found["home"], str(len(text.encode())))]
-    yield StringCommand(f"sh -c {' '.join(words)}", _stdin=text)
+    words = [shlex.quote(word) for word in (_WRITE_KEYS, "sh", user, home, str(len(text.encode())))]
+    return StringCommand(f"sh -c {' '.join(words)}", _stdin=text)
+
+
+@operation()
+def replaced_key(user: str, old: str, new: str) -> Commands:
+    """
+    Make sure that a user has a new key wherever it has an old one, with the old one's options.
+
+    + user: whose authorized_keys is looked at
+    + old: the public key that goes, in whatever line
+    + new: the public key that comes in its place
+    """
+    require_name(user)
+    found = read(AuthorizedKeys, user=user)
+    lines = with_key_replaced(found["lines"], old, new)
+    if lines == found["lines"]:
+        host.noop(f"{user} does not have the old key")
+        return
+    yield _written(user, found["home"], lines)
+
+
+def with_key_replaced(lines: Sequence[str], old: str, new: str) -> list[str]:
+    """Lines of authorized_keys with the old key's replaced by the new one, options kept, and no key twice."""
+    result: list[str] = []
+    wanted = identity_of_key(new)
+    for line in lines:
+        replaced = line
+        if identity_of_key(line) == identity_of_key(old):
+            kind, blob = identity_of_key(old).split()
+            before = line[: line.rindex(blob)].rstrip()
+            replaced = f"{before.removesuffix(kind)}{new}"
+        if identity_of_key(replaced) == wanted and any(identity_of_key(other) == wanted for other in result):
+            continue
+        result.append(replaced)
+    return result

@@ -7,14 +7,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
-from pyinfra import host, logger
+from pyinfra import host, logger, state
 from pyinfra.api import OperationError, StringCommand
 
-from facts.fixes import CHAIN, TDNF_LOCK, Blocks, DiskSpace, Reclaimable, TdnfLock
+from facts.fixes import CHAIN, TDNF_LOCK, Blocks, DiskSpace, KeyHolders, Reclaimable, TdnfLock
 from facts.run import RECORDS
 from facts.systemd import Unit
 from operations._contain import Commands, operation, read
-from operations.accounts import identity_of_key
 from operations.sshd import Refusal, require_access
 from operations.systemd import require_unit
 
@@ -48,12 +47,15 @@ def restarted(unit: str) -> Commands:
     + unit: its whole name, such as "nginx.service". One whose restart cuts off more than itself is refused
     """
     require_unit(unit)
+    if not unit.endswith((".service", ".socket", ".timer")):
+        message = f"{unit}: only services, sockets and timers are restarted"
+        raise OperationError(message)
     if unit == "iptables.service":
         message = "restarting iptables.service flushes Docker's rules: run deploys/host.py --data only=firewall instead"
         raise OperationError(message)
-    state = read(Unit, unit=unit)
-    if state["load"] != "loaded":
-        message = f"{unit} is {state['load']} on this host"
+    found = read(Unit, unit=unit)
+    if found["load"] != "loaded":
+        message = f"{unit} is {found['load']} on this host"
         raise OperationError(message)
     name = shlex.quote(unit)
     before = "sshd -t && " if unit == "sshd.service" else ""
@@ -132,8 +134,12 @@ def require_network(address: str) -> str:
 
 
 def end_of_block(address: str) -> str:
-    """The shell command that ends a block, and has nothing to say when it has ended already."""
-    return f"while {_program(address)} -w 5 -t raw -D {CHAIN} -s {address} -j DROP 2>/dev/null; do :; done"
+    """The shell command that ends a block, and fails while it has not ended: somebody may hold the lock of xtables."""
+    table, rule = f"{_program(address)} -w 5 -t raw", f"{CHAIN} -s {address} -j DROP"
+    return (
+        f"tries=0; while {table} -S {CHAIN} | grep -qxF -e '-A {rule}'; do {table} -D {rule} || sleep 1; "
+        'tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; done'
+    )
 
 
 def undo_of_block(address: str) -> str:
@@ -170,8 +176,8 @@ def blocked(address: str, minutes: int, refuse: Refusal) -> Commands:
     unit = f"photon-fleet-block-{re.sub('[^0-9a-f]', '-', wanted)}"
     # The end is arranged before the beginning.
     yield StringCommand(
-        f"( {{ {program} -N {CHAIN} 2>/dev/null; {program} -C PREROUTING -j {CHAIN} 2>/dev/null || "
-        f"{program} -I PREROUTING 1 -j {CHAIN}; }} && systemctl stop {unit}.timer 2>/dev/null; "
+        f"( {program} -N {CHAIN} 2>/dev/null; {program} -C PREROUTING -j {CHAIN} 2>/dev/null || "
+        f"{program} -I PREROUTING 1 -j {CHAIN} || exit 1; systemctl stop {unit}.timer 2>/dev/null; "
         f"systemd-run --quiet --unit={unit} --on-active={minutes}min --timer-property=AccuracySec=1s "
         f"/bin/sh -c {shlex.quote(end)} && {program} -A {CHAIN} {rule} )"
     )
@@ -189,10 +195,7 @@ def unblocked(address: str) -> Commands:
         host.noop(f"{wanted} is not blocked")
         return
     unit = f"photon-fleet-block-{re.sub('[^0-9a-f]', '-', wanted)}"
-    yield StringCommand(
-        f"( {_program(wanted)} -w 5 -t raw -D {CHAIN} -s {wanted} -j DROP; "
-        f"systemctl stop {unit}.timer 2>/dev/null; true )"
-    )
+    yield StringCommand(f"( {end_of_block(wanted)} && {{ systemctl stop {unit}.timer 2>/dev/null; true; }} )")
 
 
 @operation()
@@ -209,16 +212,18 @@ def cleared_tdnf_lock() -> Commands:
     yield StringCommand(f"rm -f {TDNF_LOCK}")
 
 
-def with_key_replaced(lines: Sequence[str], old: str, new: str) -> list[str]:
-    """Lines of authorized_keys with the old key's replaced by the new one, options kept, and no key twice."""
-    result: list[str] = []
-    wanted = identity_of_key(new)
-    for line in lines:
-        replaced = line
-        if identity_of_key(line) == identity_of_key(old):
-            options = line[: line.index(identity_of_key(line).split()[0])]
-            replaced = f"{options}{new}"
-        if identity_of_key(replaced) == wanted and any(identity_of_key(other) == wanted for other in result):
-            continue
-        result.append(replaced)
-    return result
+@operation()
+def nobody_has(key: str) -> Commands:
+    """
+    Prove that no user's authorized_keys has a key; fails with the names of those whose has.
+
+    + key: in base64
+    """
+    yield from ()
+    if not state.is_executing:
+        return
+    holders = read(KeyHolders, key=key)
+    if holders:
+        message = f"the key is still in the authorized_keys of {', '.join(holders)}"
+        raise OperationError(message)
+    host.noop("nobody has it")

@@ -11,6 +11,8 @@ from deploys.fixes._diagnosis import without_secrets
     "text",
     [
         "password=hunter2", "POSTGRES_PASSWORD: hunter2", '"token": "hunter2",', "Authorization: hunter2",
+        "Authorization: Bearer hunter2",
+        "cmd --password hunter2",
         "http_proxy=http://me:hunter2@proxy:3128", "api-key = hunter2", "client_secret=hunter2 rest",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----",
         "-----BEGIN RSA PRIVATE KEY-----\nhunter2",

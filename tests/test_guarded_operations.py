@@ -275,6 +275,9 @@ def test_a_block_is_refused_for_our_own_address_before_anything_is_done():
 
 
 def test_a_key_is_replaced_with_its_options_and_never_doubled():
-    old, new = "ssh-ed25519 AAAA1 old", "ssh-ed25519 AAAA2 new"
-    lines = [f"no-pty {old}", "# kept", old, "ssh-ed25519 AAAA3 other"]
-    assert fixes.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", "ssh-ed25519 AAAA3 other"]
+    old, new = "ssh-ed25519 AAAAAAAA1 old", "ssh-ed25519 AAAAAAAA2 new"
+    other = 'command="exec ssh-agent AAAAAAAA1" ssh-ed25519 AAAAAAAA3 other'
+    tabs = 'command="ssh-agent bash"\tssh-ed25519\tAAAAAAAA1'
+    lines = [f"no-pty {old}", "# kept", old, other]
+    assert accounts.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", other]
+    assert accounts.with_key_replaced([tabs], old, new) == [f'command="ssh-agent bash"\t{new}']

@@ -31,7 +31,8 @@ SECTIONS = {
 }  # fmt: skip
 
 _SECRET = re.compile(
-    r"(?i)((?:password|passwd|passphrase|secret|token|api[_-]?key|credential|authorization)[\"']?\s*[=:]\s*)(\S+)"
+    r"(?i)((?:password|passwd|passphrase|secret|token|api[_-]?key|credential)[\"']?(?:\s*[=:]\s*|\s+(?=\S*\d))"
+    r"|authorization[\"']?\s*[=:]\s*(?:bearer|basic)?\s*)(\S+)"
 )
 _IN_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]+:)[^\s@]+@")
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)

@@ -16,9 +16,8 @@ from deploys.guard import guarded
 from deploys.policies.accounts import Accounts
 from deploys.policies.accounts_models import User
 from facts.fixes import KeyHolders
-from operations import accounts
+from operations import accounts, fixes
 from operations.accounts import identity_of_key
-from operations.fixes import with_key_replaced
 
 
 def public_key(name: str) -> str:
@@ -40,10 +39,10 @@ if identity_of_key(old) == identity_of_key(new):
     both = "--data old= and new= are the same key"
     raise InputError(both)
 owner = begin_fix(__file__, f"replaced the key {' '.join(old.split()[2:]) or old.split()[1][-12:]}")
-holders = host.get_fact(KeyHolders, key=identity_of_key(old))
+blob = identity_of_key(old).split()[1]
+holders = host.get_fact(KeyHolders, key=blob)
 touched = Accounts(users=[User(name=user) for user in holders if user != "root"])
 with guarded(touched, owner):
-    for user, lines in host.loop(sorted(holders.items())):
-        accounts.authorized_keys(
-            name=f"Replace the key of {user}", user=user, keys=with_key_replaced(lines, old, new), only=True
-        )
+    for user in host.loop(holders):
+        accounts.replaced_key(name=f"Replace the key of {user}", user=user, old=old, new=new)
+fixes.nobody_has(name="Prove that nobody has the old key", key=blob)

@@ -31,7 +31,8 @@ def refuse_company(traces: Traces) -> None:
         about = dict(line.split(": ", 1) for line in traces["armed"] if ": " in line)
         message = (
             f"refused: a change to {about.get('policy')} by {about.get('by')} (commit {about.get('commit')}) is not "
-            f"confirmed; the host undoes it at {about.get('until')}, and at its next boot. Run again after that."
+            f"confirmed; the host undoes it at {about.get('until')}, and at its next boot. Run again after that "
+            "(long past? See 'refused' in docs/on-call.md)."
         )
         raise OperationError(message)
 

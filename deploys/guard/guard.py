@@ -13,6 +13,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from typing import Any
 
 import gevent
@@ -74,7 +75,9 @@ class Guard:
     def __init__(self, target: Host, policy: str, undo: Undo, owner: Owner) -> None:
         self._host, self._policy, self._undo, self._owner = target, policy, undo, owner
         self._connector = connector_of(target)
-        self._id = f"{owner.run}-{policy}"
+        # Two changes of one run, or two names of one host, have nothing saved in common.
+        content = sha256(repr((target.name, undo)).encode()).hexdigest()[:8]
+        self._id = f"{owner.run}-{policy}-{content}"
         self._seconds = seconds_of(target)
         self._armed_at: float | None = None
         self._watched = False
@@ -95,14 +98,28 @@ class Guard:
         if not self._watched:
             self._watched = True
             self._connector.at_end(self._at_end)
+        earlier = self._armed_at
         # Counted from before it is armed: whoever waits for the way back waits a little longer.
         self._armed_at = time.monotonic()
         succeeded, output = self._run(StringCommand(f"( {line} )"), _stdin=script)
         if not succeeded or output.stdout_lines[-1:] != ["armed"]:
-            self._armed_at = None
+            self._armed_at = earlier
             reason = "; ".join(line for line in [*output.stdout_lines, *output.stderr_lines] if line)
             message = f"the way back could not be armed, so nothing was changed: {reason}"
             raise OperationError(message)
+
+    def wrapped(self, command: StringCommand) -> StringCommand:
+        """The command, refused by the host itself when the way back has been taken meanwhile.
+
+        The controller may have been stopped for a while, or be about to end: then nothing may be changed any more.
+        """
+        return StringCommand(
+            f'if [ "$(cat {GUARD}/armed/id 2>/dev/null)" = {self._id} ]; then\n',
+            command,
+            "\nelse echo 'the way back of this change has been taken: nothing more is changed' >&2; exit 1; fi",
+            _separator="",
+            **command.connector_arguments,
+        )
 
     def after(self) -> None:
         """Prove that the next run gets in, and disarm.
@@ -126,8 +143,14 @@ class Guard:
                 if output.stdout_lines != ["incomplete"]:
                     break
             if time.monotonic() > deadline:
-                raise OperationError(self._go_back(reason))
+                self._must_be_confirmed(self._go_back(reason))
+                return
         self._conclude(output)
+
+    @staticmethod
+    def _must_be_confirmed(sentence: str) -> None:
+        if sentence:
+            raise OperationError(sentence)
 
     def _conclude(self, output: CommandOutput) -> None:
         if "confirmed" in output.stdout_lines:
@@ -136,7 +159,8 @@ class Guard:
             return
         said = "; ".join(output.stderr_lines)
         if not output.stdout_lines:
-            raise OperationError(self._go_back(said or "the host did not confirm"))
+            self._must_be_confirmed(self._go_back(said or "the host did not confirm"))
+            return
         raise OperationError(self._outcome(output.stdout_lines, said))
 
     def _at_end(self) -> None:
@@ -144,7 +168,10 @@ class Guard:
             self._go_back("the run ended before the change was confirmed")
 
     def _go_back(self, why: str) -> str:
-        """Have the change undone, now if the host can be told so, else by its timer; returns what is known then."""
+        """Have the change undone, now if the host can be told so, else by its timer; returns what is known then.
+
+        "" when the host says that it was confirmed: only the answer had been lost.
+        """
         logger.info("%s%s: waiting for the way back (%s)", self._host.print_prefix, self._policy, why)
         end = (self._armed_at or time.monotonic()) + self._seconds + GRACE_SECONDS
         ways: list[tuple[Callable[..., tuple[bool, CommandOutput]], int]] = [
@@ -158,6 +185,9 @@ class Guard:
                 except _NO_ANSWER as error:
                     reason = str(error) or type(error).__name__
                     continue
+                if "confirmed" in output.stdout_lines:
+                    self._armed_at = None
+                    return ""
                 if succeeded or output.stdout_lines:
                     return self._outcome(output.stdout_lines, "; ".join(output.stderr_lines))
                 reason = "; ".join(output.stderr_lines)
@@ -170,8 +200,8 @@ class Guard:
     def _outcome(self, lines: list[str], reason: str) -> str:
         self._armed_at = None
         sentence = outcome(self._policy, lines) or (
-            f"UNKNOWN: the change to {self._policy} was not confirmed, and what became of it could not be read "
-            f"({reason}). The host undoes it by itself; the next run tells."
+            f"UNKNOWN: whether the change to {self._policy} was confirmed could not be read ({reason}). The host "
+            "undoes by itself what was not; the next run tells."
         )
         UNDONE.setdefault(self._host.name, []).append(sentence)
         return sentence

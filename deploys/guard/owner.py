@@ -104,15 +104,16 @@ class Lock:
 
     def __init__(self, target: Host, owner: Owner) -> None:
         self._host, self._owner = target, owner
-        self._taken = False
+        self._client: object = None
 
     def before(self) -> None:
-        """Lay it, unless this run has.
+        """Lay it, unless this run has, over the connection that it has now.
 
         Raises:
             OperationError: another run has, with who, why and since when.
         """
-        if self._taken:
+        connector = connector_of(self._host)
+        if self._client is not None and self._client is connector.client:
             return
         script = render("guard/lock.sh", directory=DIRECTORY, id=self._owner.run, about=self._owner.text())
         succeeded, output = self._host.run_shell_command(
@@ -120,16 +121,22 @@ class Lock:
         )
         if not succeeded or output.stdout_lines[-1:] != ["taken"]:
             raise OperationError(refusal(output.stdout_lines) or f"the host cannot be locked: {output.output}")
-        self._taken = True
-        connector_of(self._host).at_end(self._release)
+        if self._client is None:
+            connector.at_end(self._release)
+        self._client = connector.client
+
+    @staticmethod
+    def wrapped(command: StringCommand) -> StringCommand:
+        """A command needs nothing but the lock."""
+        return command
 
     def after(self) -> None:
         """The lock stays for the rest of the run."""
 
     def _release(self) -> None:
         line = (
-            f'cd {DIRECTORY} && read -r id rest < lock && [ "$id" = {self._owner.run} ] && rm -f lock; '
-            f"rm -rf {GUARD}/saved"
+            f'cd {DIRECTORY} && read -r id rest < lock && [ "$id" = {self._owner.run} ] && rm -f lock && '
+            f"cd {GUARD} 2>/dev/null && flock -w 30 lock rm -rf saved; true"
         )
         try:
             self._host.run_shell_command(

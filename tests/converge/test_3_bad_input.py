@@ -70,7 +70,7 @@ def test_an_sshd_config_that_does_not_validate_is_not_put_in_place(converged, va
     done = converge("--data", "only=ssh", inventory=variant({"edge-1": 'Ssh(ciphers=["aes256-ctr", "rot13"])'}))
     assert done.status == 1
     assert "Bad SSH2 cipher spec" in done.err
-    assert done.line("edge-1: FAILED")
+    assert done.line("edge-1: REVERTED")
     assert on("edge-1", "sha256sum /etc/ssh/sshd_config; ls -A /etc/ssh").split()[:2] == before.split()
     assert "sshd_config." not in on("edge-1", "ls -A /etc/ssh")
     others_finished(done, "web-1", "db-1")
