@@ -37,7 +37,8 @@ def changed(lines: list[str], values: Mapping[str, str], style: str) -> list[str
         if key is None:
             result.append(line)
         elif key in missing:
-            result.append(_line(key, missing.pop(key), style))
+            value = missing.pop(key)
+            result.append(line if _match(line, key, style) == value else _line(key, value, style))
     return [*result, *(_line(key, value, style) for key, value in missing.items())]
 
 

@@ -11,6 +11,8 @@ from operations.keyed import value_of
 if TYPE_CHECKING:
     from testinfra.host import Host
 
+_PUBLIC, _PRIVATE = "/etc/ssh -name 'ssh_host_*_key.pub'", "/etc/ssh -name 'ssh_host_*_key'"
+
 
 class Look(NamedTuple):
     """What is true, how it is seen, and what must be seen."""
@@ -86,7 +88,7 @@ def _reverse_paths(host: Host) -> str:
 
 def _others_than(wanted: str, places: str) -> Callable[[Host], list[str]]:
     def read(host: Host) -> list[str]:
-        lines = host.check_output(f"stat -Lc '%%a %%U:%%G %%n' {places}").splitlines()
+        lines = host.check_output(f"find {places} -printf '%m %u:%g %p\\n'").splitlines()
         return [line for line in lines if not line.startswith(f"{wanted} ")]
 
     return read
@@ -102,13 +104,13 @@ def _allowed_in_tmp(host: Host) -> list[str]:
 LOOKS: Mapping[str, Look] = {
     "000049": Look("no two users have one number", _shared_numbers, []),
     "000059": Look("PAM hashes passwords by SHA-512", _hashes, "yes"),
-    "000073": Look("/var/log is root's", _others_than("755 root:root", "/var/log"), []),
+    "000073": Look("/var/log is root's", _others_than("755 root:root", "/var/log -maxdepth 0"), []),
     "000133": Look("nobody gets sudo without a password", _without_password, []),
     "000197": Look("PAM looks at new passwords", _looks_at_passwords, "yes"),
     "000199": Look("every repository checks signatures", _repositories, []),
     "000229": Look("answers leave as questions came", _reverse_paths, "1 1"),
-    "000233": Look("public host keys are root's", _others_than("644 root:root", "/etc/ssh/ssh_host_*_key.pub"), []),
-    "000234": Look("private host keys are root's alone", _others_than("600 root:root", "/etc/ssh/ssh_host_*_key"), []),
+    "000233": Look("public host keys are root's", _others_than("644 root:root", _PUBLIC), []),
+    "000234": Look("private host keys are root's alone", _others_than("600 root:root", _PRIVATE), []),
     "000245": Look("nothing in /tmp is a program or a device", _allowed_in_tmp, []),
     "000247": Look("PAM takes no empty passwords", _takes_empty, []),
 }

@@ -195,6 +195,7 @@ def test_password_ageing_is_of_new_accounts_only() -> None:
         (["UMASK\t022 ", "X y", "UMASK 027"], "space", ["UMASK 077", "X y"]),
         (["UMASKED 1"], "space", ["UMASKED 1", "UMASK 077"]),
         ([" UMASK=022"], "equals", ["UMASK = 077"]),
+        (["UMASK\t077  "], "space", ["UMASK\t077  "]),
         (["UMASK = 022"], "tight", ["UMASK=077"]),
     ],
 )
