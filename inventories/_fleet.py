@@ -158,14 +158,20 @@ def _hardened(
         return policies, provenance
     same = tuple(id(policy) for policy in policies.values())
     if same not in known:
-        known[same] = harden(hardening, policies, provenance)
-    filled: Hardened = known[same]
-    made, sources, problems = filled
-    for name, policy in made.items():
-        wrong[name] = [f"{name}: {text}{_place(text, sources[name], policy)}" for text in policy.problems()]
-    wrong["rules"] = problems
+        known[same] = _judged(harden(hardening, policies, provenance))
+    made, sources, found = known[same]
+    wrong |= found
     policies, provenance = {**policies, **made}, {**provenance, **sources}
     return {kind.name: policies[kind.name] for kind in POLICIES if kind.name in policies}, provenance
+
+
+def _judged(filled: Hardened) -> tuple[dict[str, Policy], dict[str, Provenance], dict[str, list[str]]]:
+    made, sources, problems = filled
+    wrong = {
+        name: [f"{name}: {text}{_place(text, sources[name], policy)}" for text in policy.problems()]
+        for name, policy in made.items()
+    }
+    return made, sources, {**wrong, "rules": problems}
 
 
 def _merged(given: Sequence[tuple[Source, Policy]]) -> _Merged:

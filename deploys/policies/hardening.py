@@ -21,12 +21,13 @@ from deploys.policies.accounts import Accounts
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.hardening_reads import LOOKS, value_in
 from deploys.policies.hardening_rules import KEY_FILES, NOT_COVERED, RULES, Rule
+from deploys.policies.network import Network
 from deploys.policies.types import Line
 from operations import keyed
 
 Level = Literal["stig-5.0", "stig-4.0"]
 PREFIXES: Mapping[Level, str] = {"stig-5.0": "PHTN-50-", "stig-4.0": "PHTN-40-"}
-_SUDO = "000133"
+_SUDO, _FALLBACK = "000133", "000236"
 
 
 def _reason(value: str) -> str:
@@ -84,8 +85,12 @@ class Hardening(Policy):
 
     @override
     def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:
+        numbers = {rule.number for rule in self.active()}
+        network = others.get("network")
+        if isinstance(network, Network) and network.fallback_dns and _FALLBACK in numbers:
+            yield f"level: {self.id_of(_FALLBACK)} wants no name servers as a last resort: empty network.fallback_dns"
         accounts = others.get("accounts")
-        if isinstance(accounts, Accounts) and any(rule.number == _SUDO for rule in self.active()):
+        if isinstance(accounts, Accounts) and _SUDO in numbers:
             for sudo in accounts.sudo:
                 if not sudo.password:
                     yield (

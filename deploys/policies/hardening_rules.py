@@ -198,7 +198,7 @@ RULES: tuple[Rule, ...] = (
     Rule("000234", "private host keys are root's alone", looked_at=True, limits=_LOOKED),
     _keys("000235", "the rules for passwords hold for root", QUALITY, enforce_for_root=""),
     Rule("000236", "no public name servers as a last resort", (
-        Files(files=[File(path="/etc/systemd/resolved.conf.d/zz-no-fallback.conf",
+        Files(files=[File(path="/etc/systemd/resolved.conf.d/50-no-fallback.conf",
                           content="[Resolve]\nFallbackDNS=\n", restart="systemd-resolved.service")]),)),
     Rule("000239", "sshd's MACs", (Ssh(macs=list(MACS)),), _among(MACS), "some of these"),
     Rule("000241", "rsyslog is there", (Packages(present=["rsyslog"]),)),

@@ -78,7 +78,7 @@ BREAKS = [
 def test_a_broken_rule_is_named_by_its_id(profile, on) -> None:
     for deed, _, _ in BREAKS:
         on("db-1", deed)
-    done = prove("--limit", "db-1", inventory=profile.inventory)
+    done = prove("--limit", "db-1", "--only", profile.name, inventory=profile.inventory)
     for _, number, checks in BREAKS:
         assert f"rules     PHTN-50-{number}" in done.out
         assert {line.split()[1] for line in done.out.splitlines() if line.startswith("    check ")} >= checks

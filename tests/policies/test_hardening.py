@@ -17,6 +17,7 @@ from deploys.policies.hardening import Exemption, Hardening
 from deploys.policies.hardening_reads import LOOKS, unchecked
 from deploys.policies.hardening_rules import NOT_COVERED, RULES
 from deploys.policies.kernel import Kernel, Setting
+from deploys.policies.network import Network
 from deploys.policies.services import Service, Services
 from deploys.policies.ssh import Ssh
 from deploys.rules import checks_of, rows
@@ -129,6 +130,7 @@ def test_what_a_group_says_stays_when_it_fulfils_the_rule() -> None:
             r"services: units\[auditd.service\]: .*PHTN-50-000016",
         ),
         (Kernel(modules=["sctp"]), "kernel: with the rules of stig-5.0: .*sctp is also to be loaded"),
+        (Network(fallback_dns=["192.0.2.53"]), "PHTN-50-000236 wants no name servers"),
         (Accounts(sudo=[Sudo(name="ops", who=["ops"], password=False)]), "PHTN-50-000133 wants a password for sudo"),
     ],
 )
