@@ -10,13 +10,14 @@ import click
 
 from deploys.errors import InputError
 from deploys.policies.base import Item, Model
-from deploys.verify.session import loaded
+from deploys.rules import rows
+from deploys.verify.session import connect, loaded
 from inventories._merge import Provenance, effective_of
 
 
 @click.group()
 def main() -> None:
-    """Look at policies without touching a host."""
+    """Look at policies without changing a host."""
 
 
 @main.command()
@@ -38,6 +39,26 @@ def explain(inventory: str, host: str, *, as_json: bool) -> None:
             click.echo(f"\n{name}")
             for path, value in _leaves(policy):
                 click.echo(f"    {path:34} {value!s:44} {_source(path, effective.provenance[name])}")
+
+
+@main.command()
+@click.argument("inventory")
+@click.argument("host")
+@click.option("--prove", "live", is_flag=True, help="Read the host, and say which rules hold.")
+def rules(inventory: str, host: str, *, live: bool) -> None:
+    """Print what becomes of each rule of a security guide on HOST in INVENTORY."""
+    with loaded(inventory, [host]) as session:
+        member = session.hosts[0]
+        if live:
+            connect(session)
+            if member.name in session.unreachable:
+                message = f"{member.name}: {session.unreachable[member.name]}"
+                raise InputError(message)
+        found = rows(member, live=live)
+        for row in found:
+            click.echo(f"{row.rule}  {row.state:15} {row.topic:50} {row.more}".rstrip())
+        if any(row.state == "FAILED" for row in found):
+            raise click.exceptions.Exit(1)
 
 
 def _leaves(model: Model, prefix: str = "") -> list[tuple[str, Any]]:

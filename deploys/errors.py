@@ -17,7 +17,8 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 
 _OURS = Path(__file__).resolve().parent.parent
-_MACHINERY = {Path("inventories", name) for name in ("_fleet.py", "_merge.py", "_ssh.py", "_batched.py", "_lab.py")}
+_MACHINERY = {Path("inventories", name) for name in ("_fleet.py", "_merge.py", "_hardened.py", "_ssh.py",
+                                                        "_batched.py", "_lab.py")}  # fmt: skip
 
 
 class InputError(PyinfraError, CliError):  # type: ignore[misc]

@@ -9,7 +9,6 @@ from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
-GUARD = "photon-fleet-selinux-guard"
 TOOLS = ("getenforce", "setenforce", "getsebool", "setsebool", "restorecon", "semanage")
 _MODES = {"0": "permissive", "1": "enforcing", "absent": "disabled"}
 
@@ -17,14 +16,12 @@ _MODES = {"0": "permissive", "1": "enforcing", "absent": "disabled"}
 class State(TypedDict):
     """`now` and `boot` are enforcing, permissive or disabled; `boot` is "" without a configuration.
 
-    `type`: the policy of the configuration, such as default; `guarded`: the host goes back to permissive by itself;
-    `tools`: those of the programs of `TOOLS` that the host has.
+    `type`: the policy of the configuration, such as default; `tools`: what the host has of `TOOLS`.
     """
 
     now: str
     boot: str
     type: str
-    guarded: bool
     tools: list[str]
 
 
@@ -34,7 +31,7 @@ class SelinuxState(FactBase[State]):
 
     .. code:: python
 
-        {"now": "permissive", "boot": "permissive", "type": "default", "guarded": False, "tools": ["getenforce"]}
+        {"now": "permissive", "boot": "permissive", "type": "default", "tools": ["getenforce"]}
 
     Source of the format: /sys/fs/selinux/enforce of the kernel, and /etc/selinux/config (selinux_config(5)).
     """
@@ -43,7 +40,6 @@ class SelinuxState(FactBase[State]):
     def command(self) -> str:
         return (
             "{ cat /sys/fs/selinux/enforce 2>/dev/null && echo || echo absent; } | head -n 1; "
-            f"systemctl is-active {GUARD}.timer 2>/dev/null | head -n 1; "
             f"for tool in {' '.join(TOOLS)}; do ! command -v $tool >/dev/null || printf '%s ' $tool; done; echo; "
             "[ ! -f /etc/selinux/config ] || grep -E '^(SELINUX|SELINUXTYPE)=' /etc/selinux/config || true"
         )
@@ -51,15 +47,14 @@ class SelinuxState(FactBase[State]):
     @override
     def process(self, output: list[str]) -> State:
         try:
-            now, guard, tools, *lines = output
+            now, tools, *lines = output
             configured = dict(line.strip().split("=", 1) for line in lines)
             return {
                 "now": _MODES[now.strip()], "boot": configured.get("SELINUX", "").strip().lower(),
-                "type": configured.get("SELINUXTYPE", "").strip(), "guarded": guard.strip() == "active",
-                "tools": tools.split(),
+                "type": configured.get("SELINUXTYPE", "").strip(), "tools": tools.split(),
             }  # fmt: skip
         except (ValueError, KeyError) as error:
-            message = f"expected the mode, the guard, the tools and the configuration, found {output!r}"
+            message = f"expected the mode, the tools and the configuration, found {output!r}"
             raise FactProcessError(message) from error
 
 

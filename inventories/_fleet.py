@@ -26,6 +26,8 @@ from pyinfra import config, state
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
+from deploys.policies.hardening import Hardening
+from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
 OPTIONS = ("only", "prove", "why")
@@ -34,6 +36,7 @@ OPTIONS = ("only", "prove", "why")
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]
 _Merged = tuple[Policy | None, Provenance, list[str]]
+_Known = dict[_Given | tuple[int, ...], Any]
 
 
 class Group(list[Entry]):
@@ -101,7 +104,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
-    known: dict[_Given, _Merged] = {}
+    known: _Known = {}
     for member in hosts:
         effective = _effective(member, problems, known)
         entry = (f"@{connector}/{member.name}", {**member.data, "policies": effective})
@@ -116,7 +119,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     return entries
 
 
-def _effective(member: Host, problems: list[str], known: dict[_Given, _Merged]) -> Effective:
+def _effective(member: Host, problems: list[str], known: _Known) -> Effective:
     """Merge a host's policies; `known` has what was merged before, as hosts of one role differ in little."""
     given: dict[str, list[tuple[Source, Policy]]] = {}
     for joined in member.groups:
@@ -126,6 +129,7 @@ def _effective(member: Host, problems: list[str], known: dict[_Given, _Merged]) 
         given.setdefault(policy.name, []).append((Source(f"host {member.name}", own=True), policy))
     policies: dict[str, Policy] = {}
     provenance: dict[str, Provenance] = {}
+    wrong: dict[str, list[str]] = {}
     for kind in POLICIES:
         if kind.name not in given:
             continue
@@ -135,12 +139,39 @@ def _effective(member: Host, problems: list[str], known: dict[_Given, _Merged]) 
         merged, sources, found = known[same]
         if merged is not None:
             policies[kind.name], provenance[kind.name] = merged, sources
-        problems += [f"{member.name}: {kind.name}: {text}" for text in found]
+        wrong[kind.name] = [f"{kind.name}: {text}" for text in found]
+    policies, provenance = _hardened(policies, provenance, wrong, known)
+    problems += [f"{member.name}: {text}" for found in wrong.values() for text in found]
     for name, policy in policies.items():
         others = {other: value for other, value in policies.items() if other != name}
         found = [f"{text}{_place(text, provenance[name], policy)}" for text in policy.conflicts(others)]
         problems += [f"{member.name}: {name}: {text}" for text in found]
     return Effective(policies, provenance)
+
+
+def _hardened(
+    policies: dict[str, Policy], provenance: dict[str, Provenance], wrong: dict[str, list[str]], known: _Known
+) -> tuple[dict[str, Policy], dict[str, Provenance]]:
+    """The policies with what the rules of the hardening policy add; `wrong` is told what stands against them."""
+    hardening = policies.get(Hardening.name)
+    if not isinstance(hardening, Hardening):
+        return policies, provenance
+    same = tuple(id(policy) for policy in policies.values())
+    if same not in known:
+        known[same] = _judged(harden(hardening, policies, provenance))
+    made, sources, found = known[same]
+    wrong |= found
+    policies, provenance = {**policies, **made}, {**provenance, **sources}
+    return {kind.name: policies[kind.name] for kind in POLICIES if kind.name in policies}, provenance
+
+
+def _judged(filled: Hardened) -> tuple[dict[str, Policy], dict[str, Provenance], dict[str, list[str]]]:
+    made, sources, problems = filled
+    wrong = {
+        name: [f"{name}: {text}{_place(text, sources[name], policy)}" for text in policy.problems()]
+        for name, policy in made.items()
+    }
+    return made, sources, {**wrong, "rules": problems}
 
 
 def _merged(given: Sequence[tuple[Source, Policy]]) -> _Merged:

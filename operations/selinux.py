@@ -1,8 +1,7 @@
-"""SELinux's mode, booleans and file contexts, in an order that leaves a way back.
+"""SELinux's mode, booleans, file contexts and labels.
 
-Enforcing is never switched on over wrong labels, and never kept for the next boot by the run that switches it on: that
-run arms a timer on the host that goes back to permissive, and a later run, which has logged in under enforcing,
-disarms it and keeps the mode. A reboot before that is permissive.
+Enforcing is never switched on over wrong labels. The way back from an enforcing that locks everybody out is the guard
+of the policy that calls these operations; an operation by itself has none.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
-from facts.selinux import GUARD, SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState, State
+from facts.selinux import SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState, State
 from operations._contain import Commands, operation, read
 from operations.file import write
 
 CONFIGURATION = "/etc/selinux/config"
 MODES = ("enforcing", "permissive", "disabled")
-GUARD_MINUTES = 15
 PACKAGES = {
     "getenforce": "libselinux-utils", "setenforce": "libselinux-utils", "getsebool": "libselinux-utils",
     "setsebool": "policycoreutils", "restorecon": "policycoreutils", "semanage": "selinux-python",
@@ -32,14 +30,8 @@ _NEEDED = "/etc /root /usr/bin /usr/sbin /usr/lib/systemd /var/lib/systemd /var/
 _LABELS = (
     f"wrong=$(restorecon -nRv {_NEEDED}) || {{ echo 'the labels cannot be looked at' >&2; exit 1; }}; "
     '[ -z "$wrong" ] || { printf "%s\\n" "$wrong" | head -n 5 >&2; '
-    "echo 'files have wrong labels: enforcing could lock everybody out. Relabel first (relabel=True)' >&2; exit 1; }"
+    "echo 'files have wrong labels: enforcing could lock everybody out. Relabel first (selinux.relabel)' >&2; exit 1; }"
 )
-_ENFORCE = (
-    f"systemctl stop {GUARD}.timer 2>/dev/null; "
-    f'systemd-run --quiet --collect --unit={GUARD} --on-active={GUARD_MINUTES}min "$(command -v setenforce)" 0 '
-    "&& setenforce 1"
-)
-_DISARM = f"systemctl stop {GUARD}.timer 2>/dev/null; true"
 
 
 def _require_on(state: State) -> None:
@@ -70,22 +62,42 @@ def _require_tools(state: State, *tools: str) -> None:
         raise OperationError(message)
 
 
-def _keep(state: State, mode: str, *, after: str) -> StringCommand:
+def _keep(state: State, mode: str) -> StringCommand:
     """The command that makes a mode the one of the next boot."""
     text = f"# Written by Photon Fleet (policy: selinux).\nSELINUX={mode}\nSELINUXTYPE={state['type'] or 'default'}\n"
-    return write(CONFIGURATION, text, mode="644", after=after)
+    return write(CONFIGURATION, text, mode="644", after="true")
 
 
 @operation()
-def mode(mode: str, *, relabel: bool = False) -> Commands:
+def relabel() -> Commands:
+    """
+    Give every file its label, before enforcing is switched on. Takes minutes on a large disk.
+
+    Under enforcing nothing is done: files get right labels as they are made. Under permissive it is done each time.
+
+    **Example:**
+
+    .. code:: python
+
+        selinux.relabel(name="Label every file")
+    """
+    state = read(SelinuxState)
+    _require_on(state)
+    if state["now"] == "enforcing":
+        host.noop("SELinux is enforcing, and files get their labels as they are made")
+        return
+    _require_tools(state, "restorecon")
+    yield StringCommand("restorecon -RF -e /proc -e /sys -e /dev -e /run /")
+
+
+@operation()
+def mode(mode: str) -> Commands:
     """
     Make sure that SELinux is enforcing, permissive or disabled, now and from the next boot on.
 
     + mode: "enforcing", "permissive" or "disabled". Disabled holds from the next boot on, until then it is permissive
-    + relabel: give every file its label before enforcing is switched on (minutes, on a large disk)
 
-    Enforcing takes two runs: the first switches it on for a quarter of an hour, the second one, which has logged in
-    under it, keeps it. When nobody can log in, the host is permissive again after that time, or after a reboot.
+    Enforcing is refused while a file that logins and boots need has a wrong label: see `relabel`.
 
     **Example:**
 
@@ -107,23 +119,18 @@ def mode(mode: str, *, relabel: bool = False) -> Commands:
     if mode == "permissive":
         yield from _permissive(state)
         return
-    if state["now"] == "enforcing":
-        yield from _kept(state)
+    yield from _enforcing(state)
+
+
+def _enforcing(state: State) -> Commands:
+    if (state["now"], state["boot"]) == ("enforcing", "enforcing"):
+        host.noop("SELinux is enforcing")
         return
     _require_tools(state, "setenforce", "restorecon")
-    if relabel:
-        yield StringCommand("restorecon -RF -e /proc -e /sys -e /dev -e /run /")
-    yield StringCommand(f"{_LABELS}; {_ENFORCE}")
-
-
-def _kept(state: State) -> Commands:
-    """Enforcing now, and this run is logged in: keep it."""
-    if state["boot"] == "enforcing" and not state["guarded"]:
-        host.noop("SELinux is enforcing")
-    elif state["boot"] == "enforcing":
-        yield StringCommand(_DISARM)
-    else:
-        yield _keep(state, "enforcing", after=_DISARM)
+    # Labels matter to the next boot as much as to the logins of now.
+    yield StringCommand(f"{_LABELS}; setenforce 1")
+    if state["boot"] != "enforcing":
+        yield _keep(state, "enforcing")
 
 
 def _permissive(state: State) -> Commands:
@@ -131,7 +138,7 @@ def _permissive(state: State) -> Commands:
         host.noop("SELinux is permissive")
         return
     if state["boot"] != "permissive":
-        yield _keep(state, "permissive", after="true")
+        yield _keep(state, "permissive")
     if state["now"] == "enforcing":
         _require_tools(state, "setenforce")
         yield StringCommand("setenforce 0")
@@ -142,7 +149,7 @@ def _disabled(state: State) -> Commands:
         host.noop("SELinux is disabled, from the next boot on" if state["now"] != "disabled" else "SELinux is off")
         return
     if state["boot"] not in {"", "disabled"}:
-        yield _keep(state, "disabled", after="true")
+        yield _keep(state, "disabled")
     if state["now"] == "enforcing":
         _require_tools(state, "setenforce")
         yield StringCommand("setenforce 0")

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--inventory", help="inventory file whose hosts tests/hosts proves")
     group.addoption("--limit", action="append", help="only these hosts or groups (repeatable)")
     group.addoption("--only", help="only these policies, such as firewall,ssh")
+    group.addoption("--rule", help="only checks that prove this rule of a security guide, such as PHTN-50-000079")
     group.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
 
 

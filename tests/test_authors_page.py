@@ -27,7 +27,7 @@ def followed(copy: Path) -> None:
     text = registry.read_text().replace(
         "from deploys.policies.base import", f"{imported}from deploys.policies.base import"
     )
-    registry.write_text(text.replace("    Services,\n)", f"    Services,\n{line})"))
+    registry.write_text(text.replace("    Services,\n", f"    Services,\n{line}"))
 
 
 def test_the_page_leads_to_a_policy_that_keeps_the_contract(tmp_path) -> None:

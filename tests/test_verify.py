@@ -12,6 +12,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from deploys.policies.base import Check
+from deploys.policies.ssh import Ssh
 from deploys.verify.verdicts import Proof
 
 ANSWERS = {"echo a": "a", "echo b": "b", "echo which": "a", "cat a": "found", "echo broken": None}
@@ -72,7 +73,7 @@ def test_checks_that_ask_one_thing_are_one_round(host) -> None:
     checks = [check(name, lambda target, name=name: target.check_output(f"echo {name}"), name) for name in "ab"]
     proof.collect(checks)
     assert host.connector.rounds == [["echo a", "echo b"]]
-    assert [proof.judge("p", each).passed for each in checks] == [True, True]
+    assert [proof.judge(Ssh(), each).passed for each in checks] == [True, True]
     assert host.connector.ran == ["echo a", "echo b"]
 
 
@@ -89,7 +90,7 @@ def test_what_depends_on_an_answer_is_one_round_more(host) -> None:
     checks = [check("two", read, "found"), check("one", lambda target: target.check_output("echo b"), "b")]
     proof.collect(checks)
     assert host.connector.rounds == [["echo which", "echo b"], ["cat a"]]
-    assert [proof.judge("p", each).passed for each in checks] == [True, True]
+    assert [proof.judge(Ssh(), each).passed for each in checks] == [True, True]
     assert calls == ["found"]
 
 
@@ -102,7 +103,7 @@ def test_a_check_that_catches_everything_is_read_all_the_same(host) -> None:
 
     proof = Proof(host)
     proof.collect([check("careless", read, "a")])
-    assert proof.judge("p", check("careless", read, "a")).passed
+    assert proof.judge(Ssh(), check("careless", read, "a")).passed
 
 
 def test_one_that_cannot_be_read_fails_alone(host) -> None:
@@ -113,7 +114,7 @@ def test_one_that_cannot_be_read_fails_alone(host) -> None:
         check("raises", lambda _: 1 / 0, "x"),
     ]
     proof.collect(checks)
-    verdicts = [proof.judge("p", each) for each in checks]
+    verdicts = [proof.judge(Ssh(), each) for each in checks]
     assert [verdict.passed for verdict in verdicts] == [False, True, False]
     assert "the link is down" in verdicts[0].actual
     assert "division by zero" in verdicts[2].actual
@@ -121,5 +122,5 @@ def test_one_that_cannot_be_read_fails_alone(host) -> None:
 
 def test_without_collecting_each_is_read_when_it_is_judged(host) -> None:
     proof = Proof(host)
-    assert proof.judge("p", check("a", lambda target: target.check_output("echo a"), "a")).passed
+    assert proof.judge(Ssh(), check("a", lambda target: target.check_output("echo a"), "a")).passed
     assert host.connector.rounds == [["echo a"]]

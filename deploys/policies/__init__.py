@@ -8,6 +8,7 @@ from deploys.policies.base import Policy
 from deploys.policies.docker import Docker
 from deploys.policies.files import Files
 from deploys.policies.firewall import Firewall
+from deploys.policies.hardening import Hardening
 from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
 from deploys.policies.network import Network
@@ -34,6 +35,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Docker,
     Files,
     Services,
+    Hardening,
 )
 
 

@@ -107,6 +107,7 @@ class Check:
         read: takes a testinfra host, returns what is there. It may run commands, and must not change anything.
         expect: what `read` must return, or `Contains`.
         needs: id of an earlier check of the same policy; when that one has failed, this one cannot tell anything.
+        rules: ids of the rules of a security guide that it proves (see the hardening policy).
     """
 
     id: str
@@ -115,6 +116,7 @@ class Check:
     read: Callable[[Host], object]
     expect: object
     needs: str | None = None
+    rules: tuple[str, ...] = ()
 
 
 def file_check(check: str, field: str, path: str, mode: str) -> Check:
@@ -176,6 +178,25 @@ class Policy(Model):
     risk: ClassVar[Risk]
     unproved: ClassVar[Mapping[str, str]] = {}
     """Fields without a check, each with the reason why it cannot be checked on the host."""
+
+    _rules: Mapping[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def fulfils(self) -> Mapping[str, tuple[str, ...]]:
+        """Field, or `check:` and a check's id -> the rules of a security guide that it fulfils on this host."""
+        return self._rules
+
+    def fulfilling(self, rules: Mapping[str, tuple[str, ...]]) -> Self:
+        """The same policy, with the rules that its fields fulfil."""
+        copy = self.model_copy()
+        copy._rules = rules  # noqa: SLF001 - our own class
+        return copy
+
+    def rules_of(self, check: Check) -> tuple[str, ...]:
+        """The rules that a check proves: its own, and those of the field that it looks at."""
+        places = (f"check:{check.id}", check.field, check.field.rpartition(".")[0])
+        found = [*check.rules, *(rule for place in places if place for rule in self._rules.get(place, ()))]
+        return tuple(dict.fromkeys(found))
 
     @override
     def contradictions(self) -> Iterable[str]:

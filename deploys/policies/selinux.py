@@ -1,7 +1,7 @@
 """SELinux: its mode, booleans, and the labels of paths.
 
 Photon comes without it. A host whose kernel runs without SELinux is refused with what leads there; nothing is switched
-on by this policy that needs a reboot. Enforcing is made to last only by a run that has logged in under it.
+on by this policy that needs a reboot. Enforcing is confirmed by a login under it, like all that the guard watches.
 """
 
 from __future__ import annotations
@@ -83,13 +83,18 @@ class Selinux(Policy):
                 yield f"contexts[{context.path}]: one type for all below {context.path} would break the system"
 
     @override
+    def prepare(self) -> None:
+        if self.relabel and self.mode == "enforcing":
+            selinux.relabel(name="Give every file its label")
+
+    @override
     def apply(self) -> None:
         # Labels and booleans first: they decide what enforcing lets through.
         selinux.contexts(name="Label paths", types={context.path: context.type for context in self.contexts})
         selinux.booleans(
             name="Set SELinux's booleans", values={boolean.name: boolean.value for boolean in self.booleans}
         )
-        selinux.mode(name=f"Let SELinux be {self.mode}", mode=self.mode, relabel=self.relabel)
+        selinux.mode(name=f"Let SELinux be {self.mode}", mode=self.mode)
 
     @override
     def undo(self) -> Undo:
@@ -102,7 +107,7 @@ class Selinux(Policy):
         )  # fmt: skip
         yield Check(
             id="selinux.boot", field="mode", proves=f"SELinux is {self.mode} from the next boot on",
-            read=partial(mode_at_boot, self.mode), expect=self.mode,
+            read=mode_at_boot, expect=self.mode,
         )  # fmt: skip
         for boolean in self.booleans:
             wanted = "on" if boolean.value else "off"
@@ -138,12 +143,9 @@ def mode_now(host: Host) -> str:
     return "on, and there is no getenforce" if host.file("/sys/fs/selinux/enforce").exists else "disabled"
 
 
-def mode_at_boot(wanted: str, host: Host) -> str:
-    """What the configuration says, and what is to be done when that is not what the policy wants."""
-    found = host.run("sed -n s/^SELINUX=//p %s", CONFIGURATION).stdout.strip().lower() or "disabled"
-    if found != wanted and wanted == "enforcing" and mode_now(host) == "enforcing":
-        return f"{found}: run again within {selinux.GUARD_MINUTES} minutes, a run that logs in under enforcing keeps it"
-    return str(found)
+def mode_at_boot(host: Host) -> str:
+    """What the configuration says; without one SELinux is off."""
+    return host.run("sed -n s/^SELINUX=//p %s", CONFIGURATION).stdout.strip().lower() or "disabled"
 
 
 def boolean_now(name: str, host: Host) -> str:

@@ -28,6 +28,7 @@ PROTECTED = (
     "systemd-udevd*", "systemd-tmpfiles-setup*", "dbus*", "*.target", "*.slice", "*.mount", "init.scope",
 )  # fmt: skip
 """Units without which a host cannot be reached, booted or mended, as patterns."""
+SAFE_TO_MASK = ("ctrl-alt-del.target",)
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "docker": ("docker.*", "containerd.*"),
@@ -140,7 +141,7 @@ class Services(Policy):
     @override
     def problems(self) -> Iterable[str]:
         for service in self.units:
-            if service.switches_off and is_any(service.unit, PROTECTED):
+            if service.switches_off and is_any(service.unit, PROTECTED) and service.unit not in SAFE_TO_MASK:
                 yield f"units[{service.unit}]: without it the host could not be reached, booted or mended"
         for file in self.files:
             if is_any(file.name, (*PROTECTED, *sum(OWNERS.values(), ()))) and not file.name.endswith(

@@ -7,9 +7,10 @@ with `sshd -t` before it is put in place, and a policy that would refuse the log
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+import re
+from collections.abc import Iterable
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 from paramiko import Transport
 from pydantic import AfterValidator, Field
@@ -19,12 +20,10 @@ from typing_extensions import override
 from deploys.policies.accounts_models import PublicKey
 from deploys.policies.base import Check, Item, Policy, Risk, Undo, file_check
 from deploys.policies.render import render
+from deploys.policies.ssh_reads import effective_value, has_read_configuration, missing_keys, other_settings
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
 from operations import accounts, sshd, systemd
-
-if TYPE_CHECKING:
-    from testinfra.host import Host
 
 RootLogin = Literal["no", "prohibit-password", "forced-commands-only", "yes"]
 Forwarding = Literal["no", "yes", "local", "remote"]
@@ -46,6 +45,13 @@ KEY_EXCHANGES = (
 BOOT_LINKS = ("/etc/systemd/system/multi-user.target.wants/sshd.service",
               "/etc/systemd/system/sockets.target.wants/sshd.socket")  # fmt: skip
 
+_ALWAYS = {
+    "permitemptypasswords": "no", "hostbasedauthentication": "no", "permituserenvironment": "no", "strictmodes": "yes",
+    "compression": "no", "ignorerhosts": "yes", "ignoreuserknownhosts": "yes", "gssapiauthentication": "no",
+    "kerberosauthentication": "no",
+}  # fmt: skip
+"""What no policy decides otherwise, as `sshd -T` prints it."""
+
 
 def _algorithm(value: str) -> str:
     if not value or not all(letter.isalnum() or letter in "-@._" for letter in value) or value.startswith("-"):
@@ -54,6 +60,14 @@ def _algorithm(value: str) -> str:
     return value
 
 
+def _plain_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", value):
+        message = f"{value!r} is no plain absolute path"
+        raise ValueError(message)
+    return value
+
+
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
 Algorithm = Annotated[str, AfterValidator(_algorithm)]
 
 
@@ -86,11 +100,16 @@ class Ssh(Policy):
     max_sessions: int = Field(default=10, ge=1, le=100)
     login_grace_seconds: int = Field(default=30, ge=5, le=600)
     client_alive_seconds: int = Field(default=300, ge=0, le=86400)
-    client_alive_count: int = Field(default=2, ge=1, le=100)
+    client_alive_count: int = Field(default=2, ge=0, le=100)
+    """With 0, sshd from 8.2 on never ends a connection that does not answer."""
     ciphers: tuple[Algorithm, ...] = Field(default=CIPHERS, min_length=1)
     macs: tuple[Algorithm, ...] = Field(default=MACS, min_length=1)
     key_exchanges: tuple[Algorithm, ...] = Field(default=KEY_EXCHANGES, min_length=1)
     log_level: Literal["INFO", "VERBOSE"] = "VERBOSE"
+    syslog_facility: Literal["AUTH", "AUTHPRIV"] = "AUTH"
+    banner: PlainPath | None = None
+    """A file of the host that is shown before each login, such as /etc/issue."""
+    print_last_log: bool = True
 
     def settings(self) -> list[tuple[str, str]]:
         """sshd_config's keywords and values, in file order."""
@@ -102,6 +121,10 @@ class Ssh(Policy):
             ("KbdInteractiveAuthentication", "no"),
             ("PermitEmptyPasswords", "no"),
             ("HostbasedAuthentication", "no"),
+            ("IgnoreRhosts", "yes"),
+            ("IgnoreUserKnownHosts", "yes"),
+            ("GSSAPIAuthentication", "no"),
+            ("KerberosAuthentication", "no"),
             ("PermitUserEnvironment", "no"),
             ("StrictModes", "yes"),
             ("UsePAM", "yes"),
@@ -121,6 +144,9 @@ class Ssh(Policy):
             ("MACs", ",".join(self.macs)),
             ("KexAlgorithms", ",".join(self.key_exchanges)),
             ("LogLevel", self.log_level),
+            ("SyslogFacility", self.syslog_facility),
+            ("Banner", self.banner or "none"),
+            ("PrintLastLog", _yes(self.print_last_log)),
             # The external server is in another place on every image, and missing from some sshd_configs.
             ("Subsystem", "sftp internal-sftp"),
         ]
@@ -212,7 +238,7 @@ class Ssh(Policy):
             ("root_login", "permitrootlogin", root),
             ("password_login", "passwordauthentication", _yes(self.password_login)),
             ("", "pubkeyauthentication", "yes"),
-            ("", "permitemptypasswords", "no"),
+            *(("", keyword, value) for keyword, value in _ALWAYS.items()),
             ("tcp_forwarding", "allowtcpforwarding", self.tcp_forwarding),
             ("agent_forwarding", "allowagentforwarding", _yes(self.agent_forwarding)),
             ("x11_forwarding", "x11forwarding", _yes(self.x11_forwarding)),
@@ -225,6 +251,9 @@ class Ssh(Policy):
             ("macs", "macs", ",".join(self.macs)),
             ("key_exchanges", "kexalgorithms", ",".join(self.key_exchanges)),
             ("log_level", "loglevel", self.log_level),
+            ("syslog_facility", "syslogfacility", self.syslog_facility),
+            ("banner", "banner", self.banner or "none"),
+            ("print_last_log", "printlastlog", _yes(self.print_last_log)),
             ("allow_users", "allowusers", " ".join(sorted(self.allow_users)) or "not set"),
             ("allow_groups", "allowgroups", " ".join(sorted(self.allow_groups)) or "not set"),
         ]
@@ -232,46 +261,3 @@ class Ssh(Policy):
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - it renders a boolean
     return "yes" if value else "no"
-
-
-def effective(host: Host) -> Mapping[str, str]:
-    """sshd's settings as sshd itself understands its file: keyword -> value, repeated keywords joined and sorted."""
-    return _keywords(host.check_output("sshd -T"))
-
-
-# Each setting is a check of its own, and all of them look at one answer.
-@lru_cache(maxsize=128)
-def _keywords(text: str) -> Mapping[str, str]:
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        keyword, _, value = line.partition(" ")
-        found.setdefault(keyword, []).append(value)
-    return {keyword: " ".join(sorted(values)) for keyword, values in found.items()}
-
-
-def effective_value(keyword: str, host: Host) -> str:
-    """One setting of sshd."""
-    return effective(host).get(keyword, "not set")
-
-
-def other_settings(known: set[str], host: Host) -> list[str]:
-    """Lines of sshd_config that set something else than the policy does."""
-    lines = host.check_output("cat /etc/ssh/sshd_config").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#") and line.strip() not in known]
-
-
-def has_read_configuration(host: Host) -> bool:
-    """Whether sshd was started, or told to read its file again, no earlier than the file changed (seconds)."""
-    changed = host.file(sshd.PATH).mtime.timestamp()
-    marker = host.file(sshd.MARKER)
-    if marker.exists and int(marker.mtime.timestamp()) >= int(changed):
-        return True
-    pid = host.check_output("systemctl show --property=MainPID --value sshd.service")
-    return int(host.check_output("stat -c %%Y /proc/%s", pid)) >= int(changed)
-
-
-def missing_keys(user: str, keys: Sequence[str], host: Host) -> list[str]:
-    """Those keys that the user's authorized_keys does not have."""
-    home = host.check_output("getent passwd %s", user).split(":")[5]
-    text = host.check_output("cat %s", f"{home}/.ssh/authorized_keys")
-    return [key for key in keys if key not in text]

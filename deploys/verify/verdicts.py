@@ -30,12 +30,15 @@ class Verdict:
     actual: str
     because: str | None = None
     """The failed check without which this one can tell nothing; then `actual` says only that."""
+    rules: tuple[str, ...] = ()
+    """The rules of a security guide that it proves."""
 
     def __str__(self) -> str:
         where = f"{self.policy}.{self.field}" if self.field else self.policy
+        rules = f"\n    rules     {', '.join(self.rules)}" if self.rules else ""
         return (
             f"{self.host}: {where}: not true that {self.proves}\n"
-            f"    check     {self.check}\n    expected  {self.expected}\n    actual    {self.actual}"
+            f"    check     {self.check}{rules}\n    expected  {self.expected}\n    actual    {self.actual}"
         )
 
 
@@ -55,15 +58,16 @@ class Proof:
     def _find(self, check: Check) -> None:
         self._found[check.id] = self._read(check)
 
-    def judge(self, policy: str, check: Check) -> Verdict:
+    def judge(self, policy: Policy, check: Check) -> Verdict:
         """Read one check and compare. Checks are judged in their policy's order."""
         because = check.needs if check.needs in self._failed else None
         passed, seen = (False, f"not checked, as {because} failed") if because else self._outcome(check)
         if not passed:
             self._failed.add(check.id)
         return Verdict(
-            self._host, policy, check.id, check.field, check.proves, passed, _shown(check.expect), seen, because
-        )
+            self._host, policy.name, check.id, check.field, check.proves, passed, _shown(check.expect), seen, because,
+            policy.rules_of(check),
+        )  # fmt: skip
 
     def _outcome(self, check: Check) -> tuple[bool, str]:
         return self._found[check.id] if check.id in self._found else self._read(check)
@@ -104,9 +108,9 @@ def _one_line(error: Exception) -> str:
 def prove(host: Host, policies: Iterable[Policy]) -> list[Verdict]:
     """The verdicts of all checks of `policies` on a connected host, in order."""
     proof = Proof(host)
-    checks = [(policy.name, check) for policy in policies for check in policy.checks()]
+    checks = [(policy, check) for policy in policies for check in policy.checks()]
     proof.collect(check for _, check in checks)
-    return [proof.judge(name, check) for name, check in checks]
+    return [proof.judge(policy, check) for policy, check in checks]
 
 
 def report(verdicts: Iterable[Verdict]) -> str:

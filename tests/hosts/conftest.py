@@ -1,4 +1,4 @@
-"""pytest tests/hosts --inventory inventories/prod.py [--limit web] [--only firewall]
+"""pytest tests/hosts --inventory inventories/prod.py [--limit web] [--only firewall] [--rule PHTN-50-000079]
 
 Hosts are connected once, in parallel, before the first test. Each check is one test, named by host and check; a host
 that cannot be reached is one failed test.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploys.errors import InputError
+from deploys.errors import InputError, near
 from deploys.policies import names_in
 from deploys.verify import Proof
 from deploys.verify.session import Session, connect, loaded
@@ -20,7 +20,7 @@ from inventories._merge import effective_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploys.policies.base import Policy
+    from deploys.policies.base import Check, Policy
 
 _session = pytest.StashKey[Session]()
 _open = pytest.StashKey[contextlib.ExitStack]()
@@ -37,6 +37,24 @@ def _require_known(only: str | None) -> None:
         raise InputError("--only: " + "; ".join(complaints))
 
 
+def _checks(member, config: pytest.Config) -> Iterator[tuple[Policy, Check]]:
+    rule = config.getoption("--rule")
+    for policy in _policies(member, config.getoption("--only")):
+        for check in policy.checks():
+            if rule is None or rule in policy.rules_of(check):
+                yield policy, check
+
+
+def _require_rule(session: Session, config: pytest.Config) -> None:
+    rule = config.getoption("--rule")
+    if rule is None or any(True for member in session.hosts for _ in _checks(member, config)):
+        return
+    hosts = [policy for member in session.hosts for policy in effective_of(member).policies.values()]
+    known = sorted({found for policy in hosts for check in policy.checks() for found in policy.rules_of(check)})
+    message = f"--rule {rule}: no check of these hosts proves it{near(rule, known)}"
+    raise InputError(message)
+
+
 def _start(config: pytest.Config) -> Session | None:
     inventory = config.getoption("--inventory")
     if inventory is None:
@@ -49,6 +67,7 @@ def _start(config: pytest.Config) -> Session | None:
             session = stack.enter_context(loaded(inventory, config.getoption("--limit") or ()))
             for member in session.hosts:
                 _policies(member, only)
+            _require_rule(session, config)
         except InputError as error:
             raise pytest.UsageError(str(error)) from None
         connect(session)
@@ -61,14 +80,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[_open].close()
 
 
-def _cases(session: Session, only: str | None) -> Iterator[object]:
+def _cases(session: Session, config: pytest.Config) -> Iterator[object]:
     for member in session.hosts:
         if member.name in session.unreachable:
             yield pytest.param(member, None, None, id=f"{member.name}::connection")
             continue
-        for policy in _policies(member, only):
-            for check in policy.checks():
-                yield pytest.param(member, policy.name, check, id=f"{member.name}::{check.id}")
+        for policy, check in _checks(member, config):
+            yield pytest.param(member, policy, check, id=f"{member.name}::{check.id}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,18 +98,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skip = pytest.mark.skip(reason="no --inventory given: this suite proves a fleet of yours")
         metafunc.parametrize(names, [pytest.param(None, None, None, marks=skip, id="no-inventory")])
         return
-    metafunc.parametrize(names, list(_cases(session, metafunc.config.getoption("--only"))))
+    metafunc.parametrize(names, list(_cases(session, metafunc.config)))
 
 
 @pytest.fixture(scope="session")
 def proofs(request) -> dict[str, Proof]:
     """One proof of one moment for each host that was reached, by name: read at once, and on all hosts at once."""
     session = request.config.stash[_session]
-    only = request.config.getoption("--only")
 
     def collected(member) -> Proof:
         proof = Proof(member)
-        proof.collect(check for policy in _policies(member, only) for check in policy.checks())
+        proof.collect(check for _, check in _checks(member, request.config))
         return proof
 
     reached = [member for member in session.hosts if member.name not in session.unreachable]

@@ -42,6 +42,9 @@ def examples(_: Path) -> tuple[Ssh, Ssh]:
             macs=["hmac-sha2-512"],
             key_exchanges=["curve25519-sha256"],
             log_level="INFO",
+            syslog_facility="AUTHPRIV",
+            banner="/etc/issue",
+            print_last_log=False,
         ),
     )
 
