@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+from deploys.policies.accounts import Accounts
+from deploys.policies.accounts_models import Group, Sudo, User
 from deploys.policies.docker import Docker
 from deploys.policies.docker_models import AddressPool, Container, ContainerNetwork, Daemon, Health, Publish, Volume
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
+from deploys.policies.logging import Logging
 from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.secret import Secret
 from deploys.policies.ssh import Ssh
+from deploys.policies.time import Time
 
 OPERATORS = "192.0.2.128/25"
 APPLICATION = "192.0.2.0/28"
@@ -37,6 +41,13 @@ EVERY_HOST = (
     ),
     Ssh(root_login="prohibit-password"),
     Firewall(rules=[Rule(name="ssh", ports=[22], sources=[OPERATORS], limit="30/minute")]),
+    Accounts(
+        groups=[Group(name="operators")],
+        users=[User(name="ops", groups=["operators"], comment="Operators on call")],
+        sudo=[Sudo(name="operators", who=["%operators"])],
+    ),
+    Time(servers=["192.0.2.123", "192.0.2.124"], zone="UTC"),
+    Logging(max_use="1G", retention_days=30),
 )
 
 RUNS_CONTAINERS = (

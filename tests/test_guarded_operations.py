@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts.file import TextFile
-from operations import accounts, docker, file, fixes, iptables, sshd
+from operations import accounts, docker, file, fixes, iptables, keys, sshd
 from tests.guarded import (
     CHAINS,
     CONNECTION,
@@ -256,12 +256,12 @@ def test_a_user_is_removed_unless_the_run_needs_it():
 
 
 def test_what_an_earlier_operation_will_make_is_missed_only_when_the_run_is_carried_out():
-    keys = {"user": "ann", "keys": ["ssh-ed25519 AAAA1 a"]}
+    given = {"user": "ann", "keys": ["ssh-ed25519 AAAA1 a"]}
     assert run(accounts.user, users(), user="ann", group="ops")[0]
-    assert run(accounts.authorized_keys, users(), **keys)[0]
+    assert run(keys.authorized_keys, users(), **given)[0]
     said = refusal(accounts.user, users(), Executing(), user="ann", group="ops")
     assert said == "user ann: there is no group ops on this host"
-    assert refusal(accounts.authorized_keys, users(), Executing(), **keys) == "there is no user ann on this host"
+    assert refusal(keys.authorized_keys, users(), Executing(), **given) == "there is no user ann on this host"
 
 
 def test_a_block_is_refused_for_our_own_address_before_anything_is_done():
@@ -279,5 +279,5 @@ def test_a_key_is_replaced_with_its_options_and_never_doubled():
     other = 'command="exec ssh-agent AAAAAAAA1" ssh-ed25519 AAAAAAAA3 other'
     tabs = 'command="ssh-agent bash"\tssh-ed25519\tAAAAAAAA1'
     lines = [f"no-pty {old}", "# kept", old, other]
-    assert accounts.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", other]
-    assert accounts.with_key_replaced([tabs], old, new) == [f'command="ssh-agent bash"\t{new}']
+    assert keys.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", other]
+    assert keys.with_key_replaced([tabs], old, new) == [f'command="ssh-agent bash"\t{new}']

@@ -16,8 +16,8 @@ from deploys.guard import guarded
 from deploys.policies.accounts import Accounts
 from deploys.policies.accounts_models import User
 from facts.fixes import KeyHolders
-from operations import accounts, fixes
-from operations.accounts import identity_of_key
+from operations import fixes, keys
+from operations.keys import identity_of_key
 
 
 def public_key(name: str) -> str:
@@ -44,5 +44,5 @@ holders = host.get_fact(KeyHolders, key=blob)
 touched = Accounts(users=[User(name=user) for user in holders if user != "root"])
 with guarded(touched, owner):
     for user in host.loop(holders):
-        accounts.replaced_key(name=f"Replace the key of {user}", user=user, old=old, new=new)
+        keys.replaced_key(name=f"Replace the key of {user}", user=user, old=old, new=new)
 fixes.nobody_has(name="Prove that nobody has the old key", key=blob)

@@ -20,8 +20,8 @@ from deploys.policies.base import Check, Contains, Policy, Risk, Undo, file_chec
 from deploys.policies.render import render
 from deploys.policies.secret import Secret
 from facts.ssh import Connection
-from operations import accounts, file, tdnf
-from operations.accounts import identity_of_key
+from operations import accounts, file, keys, tdnf
+from operations.keys import identity_of_key
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -100,7 +100,7 @@ class Accounts(Policy):
                 inactive_days=user.inactive_days, expires=user.expiry_day(),
             )  # fmt: skip
         for login, owner in host.loop([pair for pair in self._logins() if pair[1].keys or pair[1].only_keys]):
-            accounts.authorized_keys(name=f"Keys of {login}", user=login, keys=owner.keys, only=owner.only_keys)
+            keys.authorized_keys(name=f"Keys of {login}", user=login, keys=owner.keys, only=owner.only_keys)
         if self.sudo:
             file.text(
                 name="Rules of sudo", path=SUDOERS, content=self.sudoers(), mode="440", check='visudo -cqf "$new"',

@@ -23,7 +23,7 @@ from deploys.policies.render import render
 from deploys.policies.ssh_reads import effective_value, has_read_configuration, missing_keys, other_settings
 from deploys.policies.types import Port, Word
 from facts.ssh import Connection
-from operations import accounts, sshd, systemd
+from operations import keys, sshd, systemd
 
 RootLogin = Literal["no", "prohibit-password", "forced-commands-only", "yes"]
 Forwarding = Literal["no", "yes", "local", "remote"]
@@ -192,7 +192,7 @@ class Ssh(Policy):
     @override
     def apply(self) -> None:
         for login in host.loop(self.logins):
-            accounts.authorized_keys(name=f"Let the keys of {login.user} in", user=login.user, keys=login.keys)
+            keys.authorized_keys(name=f"Let the keys of {login.user} in", user=login.user, keys=login.keys)
         sshd.config(name="Configure sshd", content=self.render(), refuse=self.locks_out)
         systemd.unit(name="Start sshd at boot", unit="sshd.service", running=True, enabled=True)
 

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.lab
 
 SECONDS = 12
 HEAD = """
+from deploys.policies.accounts import Accounts
+from deploys.policies.accounts_models import Root
 from deploys.policies.firewall import Firewall
 from deploys.policies.firewall_rules import Rule
 from deploys.policies.ssh import Ssh
@@ -37,15 +39,23 @@ GOOD = {
     "guard-1": "Firewall(rules=[SSH])",
     "guard-2": "Ssh()",
     "guard-3": "Ssh(), Firewall(rules=[SSH])",
+    "guard-4": "Accounts()",
 }
+STRANGER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVycm9yIG5vdCBhIHJlYWwga2V5IGJ1dCB2YWxpZA"
 CUT = {
     "guard-1": "Firewall(rules=[Rule(name='web', ports=[80])])",
     "guard-2": "Ssh(allow_users=['nobody'])",
+    "guard-4": f"Accounts(root=Root(keys=[{STRANGER!r}], only_keys=True))",
     "guard-3": "Ssh(max_auth_tries=3), Firewall(rules=[SSH, Rule(name='web', ports=[80])])",
 }
+TOUCHED = {
+    "guard-1": "etc/systemd/scripts/ip4save", "guard-2": "etc/ssh/sshd_config", "guard-4": "root/.ssh/authorized_keys",
+}  # fmt: skip
+"""The hosts that are cut off, and a file that tells when the change has been made."""
 STATE = (
     "iptables -S; ip6tables -S; sha256sum /etc/ssh/sshd_config /etc/systemd/scripts/ip4save "
-    "/etc/systemd/scripts/ip6save 2>&1; stat -c '%a %U %n' /etc/ssh/sshd_config; systemctl is-active sshd iptables; "
+    "/etc/systemd/scripts/ip6save /root/.ssh/authorized_keys 2>&1; "
+    "stat -c '%a %U %n' /etc/ssh/sshd_config; systemctl is-active sshd iptables; "
     "systemctl is-enabled sshd iptables"
 )
 
@@ -103,13 +113,13 @@ def test_a_change_that_cuts_us_off_is_undone_and_the_run_says_so(cut, good, on) 
     before = {name: on(name, STATE) for name in CUT}
     done = converge(inventory=cut)
     assert done.status == 1
-    assert done.line("guard-1: REVERTED; "), done.err
-    assert done.line("guard-2: REVERTED; "), done.err
+    for name in TOUCHED:
+        assert done.line(f"{name}: REVERTED; "), done.err
     assert done.line("guard-3: ok; "), done.err
-    assert {name: on(name, STATE) for name in ("guard-1", "guard-2")} == {n: before[n] for n in ("guard-1", "guard-2")}
+    assert {name: on(name, STATE) for name in TOUCHED} == {name: before[name] for name in TOUCHED}
     told = converge(inventory=good)
     assert told.status == 0
-    assert told.err.count("since the last run: REVERTED: the change to") == 2
+    assert told.err.count("since the last run: REVERTED: the change to") == 3
     assert "not log in anew" in told.err
     assert "since the last run" not in converge(inventory=good).err
 
@@ -117,35 +127,35 @@ def test_a_change_that_cuts_us_off_is_undone_and_the_run_says_so(cut, good, on) 
 @pytest.mark.parametrize("then", ["waits", "reboots", "loses power"])
 def test_a_run_that_is_killed_right_after_the_change(cut, good, lab, on, then: str) -> None:
     before = {name: on(name, STATE) for name in CUT}
-    for name in ("guard-1", "guard-2"):
+    for name, file in TOUCHED.items():
         only = ["--limit", name]
         process = subprocess.Popen(
             [program("pyinfra"), cut, "deploys/host.py", "-y", *only], cwd=ROOT,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        changed = upper(name) / ("etc/systemd/scripts/ip4save" if name == "guard-1" else "etc/ssh/sshd_config")
+        changed = upper(name) / file
         was = changed.read_text()
         wait_for(lambda was=was, changed=changed: changed.read_text() != was, 60)
         process.send_signal(signal.SIGKILL)
         process.wait()
     started = time.monotonic()
-    for name in ("guard-1", "guard-2"):
+    for name in TOUCHED:
         if then == "loses power":
             lab.kill(name)
         if then == "reboots":
             lab.stop(name)
         if then != "waits":
             lab.boot(name)
-    for name in ("guard-1", "guard-2"):
+    for name in TOUCHED:
         wait_for(lambda name=name: lets_in(lab, name), SECONDS + 20)
         wait_for(lambda name=name: not (upper(name) / "var/lib/photon-fleet/guard/armed").exists(), 20)
     waited = time.monotonic() - started
     assert waited < SECONDS + 15
-    assert {name: on(name, STATE) for name in ("guard-1", "guard-2")} == {n: before[n] for n in ("guard-1", "guard-2")}
+    assert {name: on(name, STATE) for name in TOUCHED} == {name: before[name] for name in TOUCHED}
     told = converge(inventory=good)
     assert told.status == 0, told.all
     because = "timer" if then == "waits" else "boot"
-    assert told.err.count(f"because: {because}. All that it touched is as it was before.") >= 2, told.err
+    assert told.err.count(f"because: {because}. All that it touched is as it was before.") >= 3, told.err
 
 
 def test_another_run_is_refused_while_a_change_is_not_confirmed(good, on) -> None:
