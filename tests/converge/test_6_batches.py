@@ -127,7 +127,8 @@ def test_a_proof_without_a_profile_needs_few_execs(converged, tmp_path) -> None:
     (first,) = execs(done).values()
     rounds = first[-6:]
     assert rounds[0] > proof_at_once // 2
-    assert len(first) < 30
+    # Before them a fact is read when it is asked for, and none twice.
+    assert len(first) <= again[0] + len(rounds)
 
 
 def test_each_deploy_file_has_its_own_profile(converged, tmp_path) -> None:
