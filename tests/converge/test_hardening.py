@@ -38,6 +38,13 @@ mountpoint -q /tmp || mount -t tmpfs tmpfs /tmp; mount -o remount,nodev,nosuid,n
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _as_new_afterwards(lab):
+    """A hardened host is not what the other tests expect."""
+    yield
+    lab.reset("db-1")
+
+
 @pytest.fixture
 def profile(lab, variant, on) -> Alone:
     lab.boot("db-1")

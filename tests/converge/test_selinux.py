@@ -49,6 +49,8 @@ X
 put semanage <<X
 #!/bin/sh
 case "\$*" in
+  export) cat $rules;;
+  import*) cat "\$3" > $rules;;
   *-C*) sed 's/ .* /    all files    /' $rules;;
   *) printf '%s    system_u:object_r:%s:s0\n' "\$5" "\$4" > $rules;;
 esac
