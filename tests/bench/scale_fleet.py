@@ -79,6 +79,10 @@ _ROLES = {"web": (base, containers, web), "db": (base, db), "edge": (base, edge,
 _names = [(role, f"{role}-{place}") for place in range(1, scale.hosts_asked() // 3 + 2) for role in _ROLES]
 
 hosts = fleet(
-    *(host(name, *_ROLES[role], **_recorded.data(role)) for role, name in _names[: scale.hosts_asked()]),
+    # No connection can be opened anew to a host that is not there.
+    *(
+        host(name, *_ROLES[role], guard=bool(_RECORDING), **_recorded.data(role))
+        for role, name in _names[: scale.hosts_asked()]
+    ),
     connector="lab" if _RECORDING else "fake",
 )
