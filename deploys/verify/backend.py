@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paramiko import SSHException
 from pyinfra.api import StringCommand
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host as TestinfraHost
 from typing_extensions import override
+
+from operations._around import connector_arguments
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -46,9 +47,7 @@ class ConnectionBackend(BaseBackend):  # type: ignore[misc]
     def __init__(self, host: Host) -> None:
         super().__init__(host.name)
         self._pyinfra_host = host
-        arguments, _ = pop_global_arguments(host.state, host, {})
-        self._arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-        self._arguments["_timeout"] = COMMAND_SECONDS
+        self._arguments = {**connector_arguments(host), "_timeout": COMMAND_SECONDS}
         self._seen: dict[str, CommandResult | UnreadableError] = {}
         self._last: CommandResult | None = None
         self._collecting = False
