@@ -1,6 +1,7 @@
 """Options and markers of all tests, and the lab that the tests of the lab tier share.
 
-The tests have a lab of their own (another name and network): hosts that a person has booted are left alone.
+The tests have labs of their own (other names and networks, see tests/share.py): hosts that a person has booted are
+left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 from tests.lab import client
 
+pytest_plugins = ["tests.share"]
 _HOSTS = Path(__file__).parent / "hosts"
 _cache = pytest.StashKey[str]()
 
@@ -28,10 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # An inventory that is given is proved as it is, a person's lab included.
     if config.getoption("--inventory") is None:
-        os.environ["LAB_NAME"] = os.environ.get("TEST_LAB_NAME", "photon-test")
-        os.environ["LAB_NET"] = os.environ.get("TEST_LAB_NET", "10.84.0")
         # What runs of the tests have read is no hint for the user's own runs, nor the other way round.
         config.stash[_cache] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="photon-fleet-tests-")
 
@@ -48,7 +47,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The slowest files first, so that no process ends long before the other; within a file the order stays.
+    slow = {item.path for item in items if item.get_closest_marker("vm")}
+    items.sort(key=lambda item: item.path not in slow)
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(reason="lab hosts need root: run pytest as root for this tier")
@@ -63,6 +66,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if session.config.getoption("--no-skips") and skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} skipped test(s), and --no-skips was given", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted (`record_property("summary", line)`), as the last word of a run."""
+    reports = terminalreporter.stats.get("passed", [])
+    lines = [text for report in reports for key, text in report.user_properties if key == "summary"]
+    if lines:
+        terminalreporter.section("counted")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,6 @@ from pathlib import Path
 LIST = Path(__file__).with_name("tdnf-left-out.toml")
 CLAIMS = {"refused", "differs", "ignored"}
 
-COVERAGE: list[str] = []
-"""Lines for the end of the test run."""
-
 
 @dataclass(frozen=True)
 class Group:

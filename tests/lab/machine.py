@@ -41,6 +41,8 @@ MODULES = ("overlay", "br_netfilter", "veth", "bridge", "loop", "ip_tables", "ip
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES = 8192
 
+_LOCK = Path("/run/photon-lab.lock")
+
 
 def say(message: str) -> None:
     """One line of progress for the person at the terminal."""
@@ -139,7 +141,9 @@ def prepare() -> None:
         message = f"lab hosts need Linux, this is {sys.platform}: run it in a Debian or Ubuntu virtual machine."
         raise LabError(message)
     require_root()
-    install(missing_packages())
+    # Two labs that start at once on a bare machine: apt-get does not wait for another one.
+    with file_locked(_LOCK):
+        install(missing_packages())
     # A kernel with these built in has no such modules: what is really missing shows when a host boots.
     if shutil.which("modprobe"):
         run("modprobe", "-a", *MODULES, check=False)
