@@ -80,7 +80,7 @@ class First(Claims):
         command = [sys.executable, "-m", "pytest", *session.config.invocation_params.args]
         with (self.directory / "output").open("wb") as output:
             self._second = subprocess.Popen(
-                [*command, "--claims", str(self.directory), "-p", "no:cacheprovider"],
+                [*command, f"--claims={self.directory}", "-p", "no:cacheprovider"],
                 cwd=session.config.invocation_params.dir, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip

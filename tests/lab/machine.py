@@ -124,11 +124,13 @@ def install(packages: Sequence[str]) -> None:
         raise LabError(message)
     say(f"installing what this machine lacks: {' '.join(packages)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *packages]):
-        done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
-        if done.returncode:
-            message = f"{' '.join(command)}: {done.stderr.strip()[-2000:]}"
-            raise LabError(message)
+    # Several hosts and labs may be the first on a bare machine at once: apt-get does not wait for another one.
+    with file_locked(_LOCK):
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *packages]):
+            done = subprocess.run(command, env=env, text=True, capture_output=True, check=False)
+            if done.returncode:
+                message = f"{' '.join(command)}: {done.stderr.strip()[-2000:]}"
+                raise LabError(message)
 
 
 def prepare() -> None:
@@ -141,9 +143,7 @@ def prepare() -> None:
         message = f"lab hosts need Linux, this is {sys.platform}: run it in a Debian or Ubuntu virtual machine."
         raise LabError(message)
     require_root()
-    # Two labs that start at once on a bare machine: apt-get does not wait for another one.
-    with file_locked(_LOCK):
-        install(missing_packages())
+    install(missing_packages())
     # A kernel with these built in has no such modules: what is really missing shows when a host boots.
     if shutil.which("modprobe"):
         run("modprobe", "-a", *MODULES, check=False)
