@@ -47,11 +47,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The slowest files first, so that no process ends long before the other; within a file the order stays.
-    slow = {item.path for item in items if item.get_closest_marker("vm")}
-    items.sort(key=lambda item: item.path not in slow)
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(reason="lab hosts need root: run pytest as root for this tier")

@@ -1,7 +1,8 @@
 """Two processes run the tests, each with a lab of its own: most of a lab's tests are waiting.
 
 Both collect everything; a process runs a file when it is the first to claim it, one from the front of the list, the
-other from its end. pytest-xdist is no help here: pyinfra has gevent replace the threads that its processes wait with.
+other from its end. Virtual machines need all cores: their files come first, and the second process after them.
+pytest-xdist is no help here: pyinfra has gevent replace the threads that its processes wait with.
 `--processes 1` runs all in one; so do a single file, the proof of an inventory and a debugger.
 """
 
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+import time
 from itertools import groupby
 from pathlib import Path
 
@@ -68,13 +69,22 @@ class First(Claims):
         self._place: tempfile.TemporaryDirectory[str] | None = None
         self._second: subprocess.Popen[bytes] | None = None
         self._said = ""
+        self._shares = False
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        option = session.config.option
-        files = {item.path for item in session.items if item.get_closest_marker("lab")}
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: not _is_vm(item))
+        option = config.option
+        files = {item.path for item in items if item.get_closest_marker("lab") and not _is_vm(item)}
         alone = option.processes == 1 or option.inventory or option.usepdb or option.collectonly or os.geteuid() != 0
-        if alone or len(files) < 2:
-            return
+        self._shares = len(files) > 1 and not alone
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        if self._shares and self._second is None and not _is_vm(item):
+            self._share(item.session)
+        return super().pytest_runtest_protocol(item)
+
+    def _share(self, session: pytest.Session) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="photon-fleet-claims-")
         self.directory = Path(self._place.name)
         command = [sys.executable, "-m", "pytest", *session.config.invocation_params.args]
@@ -90,15 +100,18 @@ class First(Claims):
         if self._second is None or self.directory is None or self._place is None:
             return
         try:
-            status = self._second.wait()
+            # Not wait(): it is gevent's by now, and needs a signal that another waiter may take.
+            while _runs(self._second.pid):
+                time.sleep(0.2)
         finally:
-            if self._second.poll() is None:
+            if _runs(self._second.pid):
                 self._second.terminate()
-            with suppress(OSError):
-                self._said = (self.directory / "output").read_text(errors="replace")
+            self._said = (self.directory / "output").read_text(errors="replace")
+            status = self.directory / "status"
+            good = status.exists() and status.read_text() == "0"
             self._place.cleanup()
-        if status and session.exitstatus == 0:
-            session.exitstatus = status
+        if not good and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._said:
@@ -111,5 +124,22 @@ class Second(Claims):
     """The process that takes the files from the end of the list."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
+        others = [item for item in items if not _is_vm(item)]
+        files = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
         items[:] = [item for tests in reversed(files) for item in tests]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.directory is not None:
+            (self.directory / "status").write_text(str(int(session.exitstatus)))
+
+
+def _is_vm(item: pytest.Item) -> bool:
+    return item.get_closest_marker("vm") is not None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
