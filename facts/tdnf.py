@@ -10,6 +10,7 @@ All of them run as root; each run of tdnf has a time limit and waits for the loc
 
 from __future__ import annotations
 
+import shlex
 from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,7 +33,7 @@ from facts._types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "TdnfAdvisories",
@@ -63,6 +64,12 @@ def contained(
             raise FactProcessError(str(error)) from error
 
     return wrapped
+
+
+def update_words(names: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """The words behind `tdnf update`, quoted for a shell."""
+    left_out = [shlex.quote(f"--exclude={','.join(exclude)}")] if exclude else []
+    return [*left_out, *map(shlex.quote, names)]
 
 
 class TdnfVersion(FactBase[TdnfVersionInfo]):
@@ -197,11 +204,12 @@ class TdnfUpdatePlan(FactBase[Plan]):
          "install": [], "remove": [], "downgrade": [], "reinstall": [], "obsolete": [], "trouble": []}
 
     Source of the format: `tdnf -j --assumeno update` (which carries nothing out; `history` with `-j` would).
+    With `names` only of these installed packages, and what they need; `exclude` are names or globs.
     """
 
     @override
-    def command(self) -> str:
-        return command("-j --assumeno update")
+    def command(self, names: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
+        return command(" ".join(["-j --assumeno update", *update_words(names, exclude)]))
 
     @override
     @contained
