@@ -153,6 +153,11 @@ class PhotonConnector(BatchedConnector):
                 self._keep_one(fresh, moved=next_place is not None)
         raise ConnectError("; ".join(reasons))
 
+    def hang_up(self) -> None:
+        """Give up the connection, as its other end is going down; the next new one takes its place."""
+        if self.client is not None:
+            self.client.close()
+
     def _keep_one(self, fresh: PhotonConnector, *, moved: bool) -> None:
         """Close the new connection, or go on with it where the change has cut the old one."""
         if fresh._is_open() and (moved or not self._is_open()):

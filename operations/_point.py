@@ -1,0 +1,66 @@
+"""The point that a package host can go back to: a script that is sent with each call (templates/update/point.sh)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyinfra import host, logger, state
+from pyinfra.api import StringCommand
+
+from operations._updates import KERNELS
+
+if TYPE_CHECKING:
+    from facts._types import Package, Plan
+    from facts._update import Point
+
+SCRIPT = Path(__file__).resolve().parents[1] / "templates" / "update" / "point.sh"
+
+
+@cache
+def script() -> str:
+    """The text of the script."""
+    return SCRIPT.read_text()
+
+
+def hold_command() -> StringCommand:
+    """Note the versions that came with the last update as ones that are not installed again."""
+    return call("hold")
+
+
+def call(*words: str) -> StringCommand:
+    """The script's call with these words."""
+    return StringCommand(" ".join(["sh -s", *map(shlex.quote, words)]), _stdin=script())
+
+
+def leaving(plan: Plan, installed: Mapping[str, Sequence[Package]]) -> list[str]:
+    """What a plan changes or removes, as `name-version-release.arch`: the files that the way back needs."""
+    changed = {one["name"] for one in (*plan["upgrade"], *plan["downgrade"], *plan["reinstall"])}
+    found = {
+        f"{name}-{_plain(one['evr'])}.{one['arch']}" for name in changed - KERNELS for one in installed.get(name, ())
+    }
+    found |= {f"{one['name']}-{_plain(one['evr'])}.{one['arch']}" for one in plan["remove"]}
+    return sorted(found)
+
+
+def _plain(evr: str) -> str:
+    return evr.rpartition(":")[2]
+
+
+def lines_of(point: Point) -> list[str]:
+    """What going back to a point does, for a person."""
+    return [
+        *(f"going back to {point['at']}: {name} {version}" for name, version in point["gone"]),
+        *(f"going back to {point['at']}: without {name} {version}" for name, version in point["arrived"]),
+    ]
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Say what is going to be done: in a dry run, before the question, and with -y, where nothing is asked."""
+    if state.is_executing and state.should_check_for_changes():
+        return  # said before the question
+    for line in lines:
+        logger.info("%s%s", host.print_prefix, line)

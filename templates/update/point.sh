@@ -1,0 +1,150 @@
+# Photon Fleet: the point that a package host can go back to, without a repository and without tdnf.
+#   sh -s save NEVRA...   note what is installed, and lay down the package files of what is going to change or go
+#   sh -s hold            note the versions that have come since the point: they are not to be installed again
+#   sh -s back            make the installed packages those of the point again; may be repeated after whatever ended it
+set -u
+umask 077
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+
+state=/var/lib/photon-fleet/update
+cache=/var/cache/tdnf
+point=$state/point
+new=$state/new
+
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+
+# Keys are packages to rpm; they come and go with repositories and are no part of a point.
+installed() {
+  rpm -qa --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n' > "$1.all" || return 1
+  grep -v '^gpg-pubkey ' "$1.all" | sort > "$1" && rm -f "$1.all" && [ -s "$1" ]
+}
+
+# "curl 0:8.7.1-1.ph5 x86_64" on each line -> "curl-8.7.1-1.ph5.x86_64"
+nevra() { sed 's/^\([^ ]*\) [0-9]*:\([^ ]*\) \([^ ]*\)$/\1-\2.\3/'; }
+
+# A kernel does not take the place of another one.
+is_kernel() { case $1 in linux|linux-aws|linux-esx|linux-rt|linux-secure) ;; *) return 1 ;; esac; }
+
+# rpm -K of an unsigned package succeeds, but names no signature.
+good() { [ -f "$1" ] && checked=$(rpm -K "$1" 2>&1) && case $checked in *'signatures OK') ;; *) return 1 ;; esac; }
+
+at_hand() {
+  for place in "$point/old" "$new/old"; do
+    if good "$place/$1.rpm"; then
+      [ "$place" = "$new/old" ] || cp "$place/$1.rpm" "$new/old/" || fail "no space left for the way back"
+      return 0
+    fi
+  done
+  found=$(find "$cache" -name "$1.rpm" -type f 2>/dev/null | head -n 1)
+  [ -n "$found" ] && good "$found" && { cp "$found" "$new/old/" || fail "no space left for the way back"; }
+}
+
+fetch() {
+  timeout -k 10 600 tdnf -y reinstall --downloadonly --downloaddir="$new/old" "$@" </dev/null >"$new/said" 2>&1
+}
+
+running() {
+  systemctl list-units --type=service --state=running --plain --no-legend 2>/dev/null | cut -d' ' -f1
+}
+
+# What ran at the point and does not now, as a service that failed in between; at boot systemd starts them anyway.
+start_again() {
+  case $(systemctl is-system-running 2>/dev/null) in running|degraded) ;; *) return 0 ;; esac
+  systemctl daemon-reload
+  while read -r unit; do
+    systemctl is-active --quiet "$unit" || [ "$(systemctl is-enabled "$unit" 2>/dev/null)" != enabled ] || {
+      systemctl reset-failed "$unit" 2>/dev/null
+      timeout -k 10 120 systemctl start "$unit" </dev/null || echo "$unit ran at the point and does not start" >&2
+    }
+  done < "$point/running"
+}
+
+save() {
+  rm -rf "$new" && mkdir -p "$new/old" || fail "no space left for the way back"
+  installed "$new/installed" || fail "the RPM database cannot be read"
+  names=
+  for each; do at_hand "$each" || names="$names $(rpm -q --qf '%{NAME} ' "$each" 2>/dev/null)"; done
+  if [ -n "$names" ] && ! fetch $names; then
+    # One that no repository has keeps all others from being fetched.
+    for name in $names; do fetch "$name"; done
+  fi
+  missing=
+  for each; do at_hand "$each" || missing="$missing $each"; done
+  if [ -n "$missing" ]; then
+    why=$(tail -n 1 "$new/said" 2>/dev/null)
+    rm -rf "$new"
+    fail "this host could not go back: no signed package file is to be had of$missing${why:+ ($why)}"
+  fi
+  rm -f "$new/said"
+  running > "$new/running"
+  # The time alone would not tell two points of one second from each other.
+  cat /proc/sys/kernel/random/uuid > "$new/id" || fail "no space left for the way back"
+  date -u +%Y-%m-%dT%H:%M:%SZ > "$new/at" && sync -f "$new" || fail "no space left for the way back"
+  rm -rf "$state/before"
+  if [ -e "$point" ]; then mv -T "$point" "$state/before" || fail "the older point cannot be put aside"; fi
+  mv -T "$new" "$point" && sync -f "$state" && rm -rf "$state/before" && echo saved
+}
+
+# Whole files only: a transaction that was killed may have left some of each version.
+mend() {
+  for file in "$point"/old/*.rpm; do
+    [ -f "$file" ] || continue
+    name=$(rpm -qp --qf '%{NAME}' "$file" 2>/dev/null)
+    if rpm -q "$name" >/dev/null 2>&1 && rpm -V --nomtime --noconfig "$name" 2>/dev/null | grep -q .; then
+      rpm -U --oldpackage --replacepkgs --nodeps "$file" || fail "$name could not be laid down again"
+    fi
+  done
+}
+
+back() {
+  [ -s "$point/installed" ] || fail "there is no point on this host that it could go back to"
+  now=$state/now
+  installed "$now" || fail "the RPM database cannot be read"
+  comm -23 "$point/installed" "$now" > "$state/gone"
+  comm -13 "$point/installed" "$now" > "$state/arrived"
+  missing=
+  for each in $(nevra < "$state/gone"); do good "$point/old/$each.rpm" || missing="$missing $each"; done
+  [ -z "$missing" ] || fail "this host cannot go back: no signed package file is to be had of$missing"
+  set --
+  while read -r name version arch; do
+    file=$point/old/$(echo "$name $version $arch" | nevra).rpm
+    if is_kernel "$name"; then
+      rpm -i --oldpackage --nodeps "$file" </dev/null || fail "$name could not be put back"
+    else
+      set -- "$@" "$file"
+    fi
+  done < "$state/gone"
+  # Without dependencies: what is there afterwards is what was there at the point, which had them.
+  [ $# -eq 0 ] || rpm -U --oldpackage --nodeps "$@" || fail "rpm did not go back; run this again"
+  installed "$now" || fail "the RPM database cannot be read"
+  for each in $(comm -13 "$point/installed" "$now" | nevra); do
+    rpm -e --nodeps "$each" || fail "$each could not be removed; run this again"
+  done
+  mend
+  installed "$now" || fail "the RPM database cannot be read"
+  left=$(comm -3 "$point/installed" "$now")
+  [ -z "$left" ] || fail "the packages are not those of the point: $left"
+  rm -f "$now" "$state/gone" "$state/arrived"
+  sync
+  start_again
+  echo back
+}
+
+hold() {
+  [ -s "$point/installed" ] || fail "there is no point on this host"
+  installed "$state/now" || fail "the RPM database cannot be read"
+  { cat "$state/held" 2>/dev/null; comm -13 "$point/installed" "$state/now"; } | sort -u > "$state/held.new" &&
+    mv -f "$state/held.new" "$state/held" && sync -f "$state" || fail "the versions cannot be noted"
+}
+
+case ${1-} in
+  save) shift; save "$@" ;;
+  hold) hold ;;
+  back) back ;;
+  *) fail "usage: save NEVRA... | hold | back" ;;
+esac
+exit
