@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from ipaddress import ip_address, ip_network
 
@@ -10,6 +11,7 @@ from pyinfra import host
 from deploys._run import begin, known_to_inspect, summarise_at_exit
 from deploys.errors import InputError
 from deploys.guard import Owner
+from deploys.update.leave import require_open
 from facts.ssh import Connection
 from operations import fixes
 
@@ -26,15 +28,23 @@ def _required() -> None:
         raise InputError(message)
 
 
-def begin_fix(deploy_file: str, what: str) -> Owner:
+def begin_fix(deploy_file: str, what: str, *, in_window: bool = False) -> Owner:
     """Begin a fix on the current host, and leave a record of it there.
+
+    Args:
+        deploy_file: the fix's own `__file__`.
+        what: what it does, for the record.
+        in_window: keep to the windows of the host's update policy, unless `--data now=true` was given.
 
     Raises:
         InputError: no reason was given.
+        OperationError: the host is outside its windows.
     """
     known_to_inspect(deploy_file)
     summarise_at_exit()
     _required()
+    if in_window:
+        require_open(now=yes("now"))
     owner = begin()
     fixes.record(name=f"Leave a record: {what}", lines={"what": what, **owner.lines()})
     return owner
@@ -53,17 +63,48 @@ def option(name: str, default: str | None = None) -> str:
     return str(value)
 
 
-def number(name: str, default: int) -> int:
+def listed(name: str) -> list[str]:
+    """The words of `--data NAME=one,two`; none when it is not given."""
+    return [word.strip() for word in option(name, "").split(",") if word.strip()]
+
+
+def yes(name: str) -> bool:
+    """Whether `--data NAME=true` was given.
+
+    Raises:
+        InputError: another word.
+    """
+    text = option(name, "false").lower()
+    if text not in {"true", "false"}:
+        message = f"--data {name}={text}: true or false"
+        raise InputError(message)
+    return text == "true"
+
+
+def number(name: str, default: int | None = None) -> int:
     """A whole number of `--data NAME=`.
+
+    Raises:
+        InputError: it is none, or missing without a default.
+    """
+    text = option(name, None if default is None else str(default))
+    if not text.isdecimal():
+        message = f"--data {name}={text}: a whole number"
+        raise InputError(message)
+    return int(text)
+
+
+def decimal(name: str, default: float) -> float:
+    """A number such as 7.5 of `--data NAME=`.
 
     Raises:
         InputError: it is none.
     """
     text = option(name, str(default))
-    if not text.isdecimal():
-        message = f"--data {name}={text}: a whole number"
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        message = f"--data {name}={text}: a number such as 7.5"
         raise InputError(message)
-    return int(text)
+    return float(text)
 
 
 def not_our_own(address: str, connection: Connection | None) -> str | None:

@@ -6,13 +6,13 @@ pyinfra inventories/prod.py deploys/fixes/block.py --data address=203.0.113.7 --
 
 from functools import partial
 
-from deploys.fixes._fix import begin_fix, not_our_own, number, option
+from deploys.fixes._fix import begin_fix, not_our_own, number, option, yes
 from deploys.guard import guarding
 from deploys.policies.base import Undo
 from operations import fixes
 
 address, minutes = fixes.require_network(option("address")), number("minutes", 60)
-if option("unblock", "false").lower() == "true":
+if yes("unblock"):
     begin_fix(__file__, f"unblocked {address}")
     fixes.unblocked(name=f"Unblock {address}", address=address)
 else:

@@ -72,13 +72,13 @@ def seconds_of(target: Host) -> int:
 class Guard:
     """The guard of one policy on one host."""
 
-    def __init__(self, target: Host, policy: str, undo: Undo, owner: Owner) -> None:
+    def __init__(self, target: Host, policy: str, undo: Undo, owner: Owner, seconds: int | None = None) -> None:
         self._host, self._policy, self._undo, self._owner = target, policy, undo, owner
         self._connector = connector_of(target)
         # Two changes of one run, or two names of one host, have nothing saved in common.
         content = sha256(repr((target.name, undo)).encode()).hexdigest()[:8]
         self._id = f"{owner.run}-{policy}-{content}"
-        self._seconds = seconds_of(target)
+        self._seconds = seconds_of(target) if seconds is None else seconds
         self._armed_at: float | None = None
         self._watched = False
 
@@ -250,13 +250,16 @@ def outcome(policy: str, lines: list[str]) -> str:
 
 
 @contextmanager
-def guarding(what: str, undo: Undo | None, owner: Owner) -> Iterator[None]:
-    """Guard the operations that are declared for the current pyinfra host within the block, by a way back."""
+def guarding(what: str, undo: Undo | None, owner: Owner, seconds: int | None = None) -> Iterator[None]:
+    """Guard the operations that are declared for the current pyinfra host within the block, by a way back.
+
+    `seconds` is the time limit where the change itself takes long; else it is what the host's inventory says.
+    """
     target = ctx_host.get()
     if undo is None or not is_guarded(target):
         yield
         return
-    with around(target, Guard(target, what, undo, owner)):
+    with around(target, Guard(target, what, undo, owner, seconds)):
         yield
 
 

@@ -19,6 +19,7 @@ from deploys.policies.services import Services
 from deploys.policies.ssh import Ssh
 from deploys.policies.storage import Storage
 from deploys.policies.time import Time
+from deploys.policies.update import Update
 
 POLICIES: tuple[type[Policy], ...] = (
     Network,
@@ -35,6 +36,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Docker,
     Files,
     Services,
+    Update,
     Hardening,
 )
 

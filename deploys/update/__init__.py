@@ -1,0 +1,1 @@
+"""When and by whose leave a host is updated and rebooted."""
