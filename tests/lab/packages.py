@@ -2,7 +2,8 @@
 
 The packages are small, with Photon's names and versions: what they install is a script that prints its version. The
 repositories are served by the lab at http://packages.lab/: `photon` and `photon-updates` are in order; `unsigned`,
-`stranger` (signed with a key that nobody trusts) and `portal` (a web page instead of metadata) are there to be refused.
+`stranger` (signed with a key that nobody trusts) and `portal` (a web page instead of metadata) are there to be refused;
+the first two also have an update of `tree`. `greeter-1.1` to `greeter-1.3` have good and bad updates of a service.
 """
 
 from __future__ import annotations
@@ -78,6 +79,16 @@ def _chrony() -> Package:
     )  # fmt: skip
 
 
+def _greeter(version: str, run: str = "/bin/sleep infinity", post: str = "systemctl start sshd.service") -> Package:
+    """A service whose updates are good or bad: 1.1 does not start, 1.2 lets nobody log in any more, 1.3 is good."""
+    unit = f"[Unit]\nDescription=greeter (lab)\n[Service]\nExecStart={run}\n[Install]\nWantedBy=multi-user.target\n"
+    return Package(
+        name="greeter", version=version, summary="greeter (lab)", key=KEY,
+        files={"/usr/lib/systemd/system/greeter.service": unit, "/etc/greeter.conf": "hello\n"},
+        post=f"systemctl daemon-reload; systemctl try-restart greeter.service; {post}; :",
+    )  # fmt: skip
+
+
 def _sudo() -> Package:
     """Brings Debian's own sudo, which the base system has aside."""
     return Package(
@@ -126,7 +137,13 @@ def _build(out: Path) -> None:
     keyring = Keyring(out / "keyring")
     try:
         minimal = [_release(), *(_package(label) for label in _MINIMAL)]
-        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL), _sudo(), _chrony()]
+        release = [
+            *minimal,
+            *(_package(label, program=True) for label in _OPTIONAL),
+            _sudo(),
+            _chrony(),
+            _greeter("1.0"),
+        ]
         updates = [_package(label, program=not label.startswith(("openssl", "curl"))) for label in _UPDATES]
         files = rpms.build([*release, *updates], out / "rpms", keyring)
         installed = out / "installed"
@@ -135,8 +152,14 @@ def _build(out: Path) -> None:
             shutil.copy(file, installed)
         rpms.repository(out / "www/photon", files[: len(release)])
         rpms.repository(out / "www/photon-updates", files[len(release) :], _ADVISORIES)
-        for name, key in (("unsigned", None), (STRANGER, STRANGER)):
-            package = _package(f"{name}-tool-1.0", key=key, program=True)
+        for name, key, update in (("unsigned", None, "tree-2.2.0"), (STRANGER, STRANGER, "tree-2.3.0")):
+            refused = [_package(label, key=key, program=True) for label in (f"{name}-tool-1.0", update)]
+            rpms.repository(out / "www" / name, rpms.build(refused, out / "rpms", keyring))
+        for name, package in (
+            ("greeter-1.1", _greeter("1.1", run="/bin/false")),
+            ("greeter-1.2", _greeter("1.2", post="systemctl stop sshd.service")),
+            ("greeter-1.3", _greeter("1.3")),
+        ):
             rpms.repository(out / "www" / name, rpms.build([package], out / "rpms", keyring))
         portal = out / "www/portal/repodata"
         portal.mkdir(parents=True)
