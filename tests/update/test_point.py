@@ -1,0 +1,149 @@
+"""The point of an update: which files the way back needs, and the script under dash and bash.
+
+rpm and tdnf are stand-ins here; tests/converge has them on real hosts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from operations._point import leaving, script
+from operations._updates import nothing
+
+SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+
+# Installed packages are the lines of a file; -U puts the packages of files in the place of those of the same name.
+RPM = """#!/bin/sh
+db=$PLACE/db
+case $1 in
+  -qa) sed 's/^\\([^ ]*\\) \\([^ ]*\\)$/\\1 0:\\2 x86_64/' "$db" ;;
+  -q) shift; [ "$1" != --qf ] || shift 2; grep -q "^$1 " "$db" ;;
+  -qp) basename "$4" | sed 's/-.*//' ;;
+  -K) case $(cat "$2") in *signed*) echo "$2: digests signatures OK" ;; *) echo "$2: digests OK" ;; esac ;;
+  -V) : ;;
+  -U|-i) for file; do case $file in *.rpm)
+      line=$(basename "$file" .x86_64.rpm | sed 's/-/ /'); [ "$1" = -i ] || sed -i "/^${line%% *} /d" "$db"
+      echo "$line" >> "$db" ;; esac; done ;;
+  -e) line=$(echo "$3" | sed 's/\\.x86_64$//; s/-/ /'); sed -i "/^$line\\$/d" "$db" ;;
+esac
+"""
+
+
+class Host:
+    """A directory that plays the host."""
+
+    def __init__(self, place: Path, shell: str) -> None:
+        self.place, self.shell = place, shell
+        self.cache = place / "cache"
+        (place / "bin").mkdir()
+        self.cache.mkdir()
+        for name, text in (("rpm", RPM), ("tdnf", "#!/bin/sh\nexit 243\n"), ("systemctl", "#!/bin/sh\nexit 1\n")):
+            (place / "bin" / name).write_text(text)
+            (place / "bin" / name).chmod(0o755)
+        self.text = (
+            script()
+            .replace("/var/lib/photon-fleet/update", str(place / "state"))
+            .replace("/var/cache/tdnf", str(self.cache))
+            .replace("PATH=/usr/sbin", f"PATH={place / 'bin'}:/usr/sbin")
+        )
+
+    def have(self, *lines: str) -> None:
+        (self.place / "db").write_text("".join(f"{line}\n" for line in lines))
+
+    @property
+    def packages(self) -> list[str]:
+        return sorted((self.place / "db").read_text().splitlines())
+
+    def file(self, name: str, content: str = "signed") -> None:
+        (self.cache / f"{name}.x86_64.rpm").write_text(content)
+
+    def call(self, *words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [self.shell, "-s", *words],
+            input=self.text, capture_output=True, text=True, check=False, timeout=60,
+            env={"PLACE": str(self.place), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        return done.returncode, done.stdout.strip() + done.stderr.strip()
+
+
+@pytest.fixture(params=SHELLS)
+def host(request, tmp_path) -> Host:
+    return Host(tmp_path, request.param)
+
+
+def updated(host: Host) -> None:
+    host.have("curl 1-1", "bash 5-1")
+    host.file("curl-1-1")
+    assert host.call("save", "curl-1-1.x86_64") == (0, "saved")
+    host.have("curl 2-1", "bash 5-1", "new 1-1")
+
+
+def test_back_is_where_the_point_was(host) -> None:
+    updated(host)
+    assert host.call("back") == (0, "back")
+    assert host.packages == ["bash 5-1", "curl 1-1"]
+    assert host.call("back") == (0, "back")
+
+
+def test_both_versions_are_one_again(host) -> None:
+    updated(host)
+    host.have("curl 1-1", "curl 2-1", "bash 5-1")
+    assert host.call("back") == (0, "back")
+    assert host.packages == ["bash 5-1", "curl 1-1"]
+
+
+def test_a_kernel_that_went_comes_back_beside_the_others(host) -> None:
+    host.have("linux 6-1", "linux 6-2")
+    host.file("linux-6-1")
+    assert host.call("save", "linux-6-1.x86_64") == (0, "saved")
+    host.have("linux 6-2", "linux 6-3")
+    assert host.call("back") == (0, "back")
+    assert host.packages == ["linux 6-1", "linux 6-2"]
+
+
+def test_a_file_that_is_not_signed_is_none(host) -> None:
+    host.have("curl 1-1")
+    host.file("curl-1-1", "nobody's")
+    status, said = host.call("save", "curl-1-1.x86_64")
+    assert status == 1
+    assert said.startswith("this host could not go back: no signed package file is to be had of curl-1-1.x86_64")
+    assert not (host.place / "state" / "point").exists()
+
+
+def test_nothing_is_begun_when_a_file_was_damaged_since(host) -> None:
+    updated(host)
+    (host.place / "state/point/old/curl-1-1.x86_64.rpm").write_text("broken")
+    status, said = host.call("back")
+    assert (status, said) == (1, "this host cannot go back: no signed package file is to be had of curl-1-1.x86_64")
+    assert host.packages == ["bash 5-1", "curl 2-1", "new 1-1"]
+
+
+def test_what_came_is_held(host) -> None:
+    updated(host)
+    assert host.call("hold") == (0, "")
+    assert host.call("hold") == (0, "")
+    assert (host.place / "state/held").read_text() == "curl 0:2-1 x86_64\nnew 0:1-1 x86_64\n"
+
+
+def test_without_a_point_there_is_no_way_back(host) -> None:
+    host.have("curl 1-1")
+    assert host.call("back") == (1, "there is no point on this host that it could go back to")
+
+
+def test_the_files_that_the_way_back_needs() -> None:
+    def package(name: str, evr: str) -> dict[str, str]:
+        return {"name": name, "evr": evr, "arch": "x86_64", "repo": ""}
+
+    plan = {
+        **nothing(), "upgrade": [package("nginx", "1.26.2-5.ph5"), package("linux-esx", "6.2-1")],
+        "remove": [package("linux-esx", "6.0-1"), package("ntp", "1:4-1")],
+    }  # fmt: skip
+    installed = {
+        "nginx": [{"evr": "1:1.22.1-3.ph5", "arch": "x86_64"}], "ntp": [{"evr": "1:4-1", "arch": "x86_64"}],
+        "linux-esx": [{"evr": "6.0-1", "arch": "x86_64"}, {"evr": "6.1-1", "arch": "x86_64"}],
+    }  # fmt: skip
+    assert leaving(plan, installed) == ["linux-esx-6.0-1.x86_64", "nginx-1.22.1-3.ph5.x86_64", "ntp-4-1.x86_64"]
