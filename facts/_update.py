@@ -65,9 +65,13 @@ class Due(TypedDict):
 
 
 class Point(TypedDict):
-    """`at`: when it was noted; what was there then and is not now, and the other way round, as (name, e:v-r)."""
+    """`at`: when it was noted; what was there then and is not now, and the other way round, as (name, e:v-r).
+
+    `unproved`: no proof has passed since.
+    """
 
     at: str
+    unproved: bool
     gone: list[tuple[str, str]]
     arrived: list[tuple[str, str]]
 
@@ -87,9 +91,9 @@ def point(lines: list[str]) -> Point | None:
     found: dict[str, list[tuple[str, str]]] = {"gone": [], "arrived": []}
     for line in lines:
         what, *words = line.split()
-        if what in found:
+        if what in found and words:
             found[what].append((words[0], words[1]))
-    return {"at": at[0], "gone": found["gone"], "arrived": found["arrived"]}
+    return {"at": at[0], "unproved": "unproved" in lines, "gone": found["gone"], "arrived": found["arrived"]}
 
 
 def held(lines: list[str]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from facts._types import Package, Plan
     from facts._update import Point
 
+STATE = "/var/lib/photon-fleet/update"
 SCRIPT = Path(__file__).resolve().parents[1] / "templates" / "update" / "point.sh"
 
 
@@ -26,9 +27,12 @@ def script() -> str:
     return SCRIPT.read_text()
 
 
-def hold_command() -> StringCommand:
-    """Note the versions that came with the last update as ones that are not installed again."""
-    return call("hold")
+def watch_command(seconds: int) -> StringCommand:
+    """Let the host go back by itself that long after its next boot, unless `confirm` is called before."""
+    path = f"{STATE}/point.sh"
+    return StringCommand(
+        f"( umask 077; mkdir -p {STATE} && cat > {path} && sh {path} watch {int(seconds)} )", _stdin=script()
+    )
 
 
 def call(*words: str) -> StringCommand:

@@ -10,6 +10,7 @@ from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from facts.update import Booted, RebootDue
 from operations import _updates
 from operations._contain import Commands, operation, read
+from operations._point import watch_command
 from operations._reboot import LABEL, REBOOT, come_back, drain_command
 
 __all__ = ["LEAST_SECONDS", "MOST_SECONDS", "rebooted"]
@@ -22,6 +23,7 @@ def rebooted(
     seconds: int = 600,
     containers: Sequence[str] = (),
     drain_seconds: int = 300,
+    watched: int = 0,
     *,
     nfs_clients: bool = False,
     if_due: bool = False,
@@ -33,6 +35,8 @@ def rebooted(
     + containers: labels, such as `drain=true`; no container that has one may run any more
     + nfs_clients: no NFS client may be connected any more
     + drain_seconds: how long is waited for these; after that the host fails and is not rebooted
+    + watched: seconds after which the host goes back from its last update by itself, counted from its boot, unless a
+      proof confirms it; 0 for a reboot without that
     + if_due: only for a kernel, an image or a library of systemd's that waits for it. Services that use a replaced
       library are named: they need a restart
 
@@ -57,5 +61,7 @@ def rebooted(
     before = read(Booted)["id"]
     if labels or nfs_clients:
         yield StringCommand(f"( {drain_command(labels, drain_seconds, nfs_clients=nfs_clients)} )")
+    if watched:
+        yield watch_command(watched)
     yield StringCommand(REBOOT)
     yield FunctionCommand(come_back, (before, seconds), {})

@@ -72,6 +72,7 @@ def gone_back() -> Commands:
         return
     announce(lines)
     yield call("back")
+    yield call("confirm")
 
 
 @operation()

@@ -81,6 +81,19 @@ def yes(name: str) -> bool:
     return text == "true"
 
 
+def one_of(name: str, words: tuple[str, ...]) -> str:
+    """The word of `--data NAME=`; the first of `words` when it is not given.
+
+    Raises:
+        InputError: another word.
+    """
+    text = option(name, words[0])
+    if text not in words:
+        message = f"--data {name}={text}: one of {', '.join(words)}"
+        raise InputError(message)
+    return text
+
+
 def number(name: str, default: int | None = None) -> int:
     """A whole number of `--data NAME=`.
 

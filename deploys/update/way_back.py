@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyinfra import host
-from pyinfra.api import FunctionCommand
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
 from deploys._run import VERDICTS
 from deploys.policies.base import Policy, Undo
 from deploys.policies.render import render
 from deploys.verify import Verdict, prove, report
-from facts.update import POINT
-from operations._contain import Commands, fail, operation
-from operations._point import call, hold_command, script
+from facts.update import POINT, Booted, UpdatePoint
+from operations._contain import Commands, fail, operation, read
+from operations._point import call, script
+from operations._reboot import REBOOT, come_back
 
 SECONDS = 900
 """How long a transaction and the new login may take before the host goes back by itself."""
 
-BEFORE: dict[str, list[Verdict]] = {}
-"""Host name -> what its proof found before the update."""
+WATCHED_SECONDS = 600
+"""How long after the boot of an update the host waits for its proof before it goes back by itself."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """A host before its update: what its proof found, and which boot it was."""
+
+    verdicts: list[Verdict]
+    boot: str
+
+
+BEFORE: dict[str, Before] = {}
+"""By the host's name."""
 
 
 def undo() -> Undo:
@@ -40,33 +55,49 @@ def proved_before(policies: list[Policy]) -> Commands:
     """
     host.noop("it only reads")
     if _executing():
-        BEFORE[host.name] = prove(ctx_host.get(), policies)
+        BEFORE[host.name] = Before(prove(ctx_host.get(), policies), read(Booted)["id"])
     yield from ()
 
 
 @operation()
-def proved_or_undone(policies: list[Policy]) -> Commands:
+def proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
     """
     Prove the policies after an update; when a check fails that passed before, go back, and hold the versions back.
 
     + policies: whose checks are read
+    + seconds: how long a reboot may take: where the update was followed by one, the way back is, too
 
     Checks that failed before are told, and are no reason to go back.
     """
     if not _executing():
         return
+    before = BEFORE[host.name]
     verdicts = VERDICTS[host.name] = prove(ctx_host.get(), policies)
-    broken = sorted(failed(verdicts) - failed(BEFORE.get(host.name, [])))
-    if not broken:
-        if text := report(verdicts):
-            yield FunctionCommand(fail, (f"{text}\nAll of this failed before the update as well.",), {})
-        else:
-            host.noop(f"{len(verdicts)} checks passed")
+    point = read(UpdatePoint)
+    updated = point is not None and point["unproved"]
+    broken = sorted(failed(verdicts) - failed(before.verdicts)) if updated else []
+    if broken:
+        yield from _back(policies, [verdict for verdict in verdicts if verdict.check in broken], before, seconds)
         return
-    text = report([verdict for verdict in verdicts if verdict.check in broken])
-    yield hold_command()
+    if updated:
+        yield call("confirm")
+    if text := report(verdicts):
+        more = "\nAll of this failed before the update as well." if updated else ""
+        yield FunctionCommand(fail, (text + more,), {})
+    elif not updated:
+        host.noop(f"{len(verdicts)} checks passed")
+
+
+def _back(policies: list[Policy], broken: list[Verdict], before: Before, seconds: int) -> Commands:
+    boot = read(Booted)["id"]
+    yield call("hold")
     yield call("back")
-    yield FunctionCommand(_told, (policies, text, broken), {})
+    yield call("confirm")
+    if boot != before.boot:
+        # What runs came with the update.
+        yield StringCommand(REBOOT)
+        yield FunctionCommand(come_back, (boot, seconds), {})
+    yield FunctionCommand(_told, (policies, report(broken), [verdict.check for verdict in broken]), {})
 
 
 def _told(state: object, host: object, policies: list[Policy], text: str, broken: list[str]) -> bool:  # noqa: ARG001

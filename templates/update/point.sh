@@ -1,6 +1,8 @@
 # Photon Fleet: the point that a package host can go back to, without a repository and without tdnf.
 #   sh -s save NEVRA...   note what is installed, and lay down the package files of what is going to change or go
 #   sh -s hold            note the versions that have come since the point: they are not to be installed again
+#   point.sh watch N      go back by itself N seconds after the next boot, unless that is confirmed before
+#   sh -s confirm         the host is well: do not
 #   sh -s back            make the installed packages those of the point again; may be repeated after whatever ended it
 set -u
 umask 077
@@ -81,6 +83,7 @@ save() {
   fi
   rm -f "$new/said"
   running > "$new/running"
+  : > "$new/unproved" || fail "no space left for the way back"
   # The time alone would not tell two points of one second from each other.
   cat /proc/sys/kernel/random/uuid > "$new/id" || fail "no space left for the way back"
   date -u +%Y-%m-%dT%H:%M:%SZ > "$new/at" && sync -f "$new" || fail "no space left for the way back"
@@ -141,10 +144,60 @@ hold() {
     mv -f "$state/held.new" "$state/held" && sync -f "$state" || fail "the versions cannot be noted"
 }
 
+timer=photon-fleet-update.timer
+units=/etc/systemd/system
+
+watch() {
+  case $1 in ''|*[!0-9]*) fail "$1 is no number of seconds" ;; esac
+  # A reboot without an update before it has nothing to go back from.
+  [ -e "$point/unproved" ] || return 0
+  cat > "$units/photon-fleet-update.service" <<UNIT || fail "the unit that goes back cannot be written"
+[Unit]
+Description=Go back from an update that nobody confirmed after its reboot (Photon Fleet)
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $state/point.sh expire
+UNIT
+  cat > "$units/$timer" <<UNIT || fail "the timer that goes back cannot be written"
+[Unit]
+Description=Wait for an update to be confirmed after its reboot (Photon Fleet)
+[Timer]
+OnBootSec=$1
+AccuracySec=1s
+[Install]
+WantedBy=timers.target
+UNIT
+  chmod 644 "$units/photon-fleet-update.service" "$units/$timer"
+  sync -f "$units" && systemctl daemon-reload && systemctl --quiet enable "$timer" || fail "the timer cannot be enabled"
+}
+
+confirm() {
+  rm -f "$point/unproved"
+  [ -e "$units/$timer" ] || return 0
+  systemctl --quiet disable --now "$timer" && rm -f "$units/$timer" "$units/photon-fleet-update.service" &&
+    systemctl daemon-reload || fail "the way back could not be called off"
+}
+
+# Called by the timer. The next run tells the record; what was gone back to may be a kernel, so the host boots again.
+expire() {
+  hold
+  if back >&2; then result="went back from an update that nobody confirmed after its reboot"
+  else result="could NOT go back from an update that nobody confirmed after its reboot (see its journal)"; fi
+  confirm
+  records=/var/lib/photon-fleet/records/new
+  mkdir -p "$records" && { echo "what: $result"; echo "by: the host itself"; echo "why: no run logged in and proved it"
+    echo "commit: none"; echo "at: $(date -u +%Y-%m-%dT%H:%M:%SZ)"; } > "$records/$(date -u +%Y%m%dT%H%M%SZ).update"
+  sync
+  systemctl --no-block reboot
+}
+
 case ${1-} in
+  watch) watch "${2-}" ;;
+  confirm) confirm ;;
+  expire) expire ;;
   save) shift; save "$@" ;;
   hold) hold ;;
   back) back ;;
-  *) fail "usage: save NEVRA... | hold | back" ;;
+  *) fail "usage: save NEVRA... | hold | watch N | confirm | back" ;;
 esac
 exit
