@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.converge.conftest import ROOT, Done, converge, program, run
+from tests.lab import client
 
 pytestmark = pytest.mark.lab
 
@@ -73,6 +74,9 @@ def state(on):
         )  # fmt: skip
 
     return read
+
+
+BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 
 def version(on) -> str:
@@ -153,3 +157,34 @@ def test_the_next_run_tells_it(fleet) -> None:
     done = converge(inventory=fleet)
     assert done.status == 0, done.all
     assert "REVERTED: the change to update" in told(done), done.err
+
+
+def test_a_reboot_is_proved_and_confirmed(fleet, offered, on) -> None:
+    offered("1.3")
+    before = on(NAME, BOOT)
+    done = run(program("pyinfra"), fleet, *UPDATE, "--data", "reboot=always")
+    assert done.line(f"{NAME}: ok; "), done.all
+    assert version(on) == "1.3"
+    assert on(NAME, BOOT) != before
+    assert "photon-fleet-update" not in on(NAME, "systemctl list-timers --all --no-legend")
+    back_to_one(on, fleet)
+
+
+def test_nobody_can_log_in_after_the_reboot(fleet, offered, state, on) -> None:
+    before = state()
+    offered("1.4")
+    short = Path(fleet).with_name("watched.py")
+    text = (ROOT / "deploys/fixes/update.py").read_text()
+    short.write_text(text.replace("watched=WATCHED_SECONDS", "watched=12"))
+    words = ("--data", "reboot=always", "--data", "seconds=10")
+    done = run(program("pyinfra"), fleet, short, *UPDATE[1:], *words)
+    assert done.status == 1, done.all
+    assert "the host is not back 10 s after its reboot was asked for" in done.err
+    end = time.monotonic() + 90
+    while run("ssh", "-F", client.ssh_config(), NAME, "true").status and time.monotonic() < end:
+        time.sleep(1)
+    assert state() == before
+    assert "greeter 0:1.4-1.ph5" in held(on)
+    told = converge(inventory=fleet)
+    assert "since the last run: FIX: went back from an update that nobody confirmed after its reboot at 20" in told.err
+    assert told.line(f"{NAME}: ok; "), told.all

@@ -3,7 +3,7 @@
 The packages are small, with Photon's names and versions: what they install is a script that prints its version. The
 repositories are served by the lab at http://packages.lab/: `photon` and `photon-updates` are in order; `unsigned`,
 `stranger` (signed with a key that nobody trusts) and `portal` (a web page instead of metadata) are there to be refused;
-the first two also have an update of `tree`. `greeter-1.1` to `greeter-1.3` have good and bad updates of a service.
+the first two also have an update of `tree`. `greeter-1.1` to `greeter-1.4` have good and bad updates of a service.
 """
 
 from __future__ import annotations
@@ -79,8 +79,16 @@ def _chrony() -> Package:
     )  # fmt: skip
 
 
-def _greeter(version: str, run: str = "/bin/sleep infinity", post: str = "systemctl start sshd.service") -> Package:
-    """A service whose updates are good or bad: 1.1 does not start, 1.2 lets nobody log in any more, 1.3 is good."""
+_SSHD = "/etc/systemd/system/sshd.service.d"
+
+
+def _greeter(
+    version: str, run: str = "/bin/sleep infinity", post: str = f"rm -rf {_SSHD}; systemctl start sshd.service"
+) -> Package:
+    """A service whose updates are good or bad: 1.1 does not start, 1.2 lets nobody log in any more, 1.3 is good.
+
+    After 1.4 nobody can log in once the host has rebooted.
+    """
     unit = f"[Unit]\nDescription=greeter (lab)\n[Service]\nExecStart={run}\n[Install]\nWantedBy=multi-user.target\n"
     return Package(
         name="greeter", version=version, summary="greeter (lab)", key=KEY,
@@ -155,10 +163,12 @@ def _build(out: Path) -> None:
         for name, key, update in (("unsigned", None, "tree-2.2.0"), (STRANGER, STRANGER, "tree-2.3.0")):
             refused = [_package(label, key=key, program=True) for label in (f"{name}-tool-1.0", update)]
             rpms.repository(out / "www" / name, rpms.build(refused, out / "rpms", keyring))
+        broken = r"'[Service]\nExecStart=\nExecStart=/bin/false\n'"
         for name, package in (
             ("greeter-1.1", _greeter("1.1", run="/bin/false")),
             ("greeter-1.2", _greeter("1.2", post="systemctl stop sshd.service")),
             ("greeter-1.3", _greeter("1.3")),
+            ("greeter-1.4", _greeter("1.4", post=f"mkdir -p {_SSHD}; printf {broken} > {_SSHD}/broken.conf")),
         ):
             rpms.repository(out / "www" / name, rpms.build([package], out / "rpms", keyring))
         portal = out / "www/portal/repodata"
