@@ -13,6 +13,7 @@ from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
 from deploys.policies.network import Network
 from deploys.policies.nfs import Nfs
+from deploys.policies.ostree_server import OstreeServer
 from deploys.policies.package_mirror import PackageMirror
 from deploys.policies.packages import Packages
 from deploys.policies.selinux import Selinux
@@ -37,6 +38,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Files,
     Services,
     PackageMirror,
+    OstreeServer,
     Hardening,
 )
 

@@ -12,6 +12,7 @@ from tests.converge.conftest import Done, changes, program, run
 HEAD = """
 from pathlib import Path
 from deploys.policies.files import File, Files
+from deploys.policies.ostree_server import OstreeBranch, OstreeServer
 from deploys.policies.package_mirror import MirroredRepository, PackageMirror
 from deploys.policies.packages import Packages, Repository, SigningKey
 from deploys.policies.secret import Secret
@@ -78,6 +79,17 @@ class Server:
         assert done.status == 0, done.all
         again = self.converge(text)
         assert (again.status, changes(again)["success"]) == (0, 0), again.all
+
+    def sound(self, text: str) -> None:
+        """Bring the host to the policy, with its proof."""
+        done = self.converge(text)
+        assert done.status == 0, done.all
+
+    def publishes(self, text: str, *data: str) -> Done:
+        """What the server's own entry does, with its proof."""
+        done = self.publish(text, *data)
+        assert done.status == 0, done.all
+        return done
 
     def publish(self, text: str, *data: str) -> Done:
         """What the server's own entry does."""
