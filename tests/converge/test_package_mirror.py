@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,58 @@ def test_what_is_not_signed_or_no_repository_is_refused(mirror, policy, on) -> N
     mirror.sound(policy("photon"))
 
 
+PRIMARY = """<metadata xmlns="x" packages="{count}"><package type="rpm"><name>x</name>
+<checksum type="{kind}" pkgid="YES">{digest}</checksum><location {location}/></package></metadata>
+"""
+REPOMD = """<repomd><data type="primary"><checksum type="sha256">{digest}</checksum>
+<location href="primary.xml"/></data></repomd>
+"""
+GOOD = {"count": 1, "kind": "sha256", "digest": "0" * 64, "location": 'href="x-1.rpm"'}
+
+
+@pytest.mark.parametrize(
+    ("primary", "sentence"),
+    [
+        ({}, "all: refused: x-1.rpm is not what the metadata says it is; nothing was published"),
+        ({"kind": "md5"}, "x-1.rpm has a digest of the kind 'md5', which proves nothing"),
+        ({"digest": ""}, "x-1.rpm has no digest"),
+        ({"location": 'href="../../../etc/cron.d/x"'}, "'../../../etc/cron.d/x' is no name of a file below"),
+        ({"location": 'href="/etc/cron.d/x"'}, "'/etc/cron.d/x' is no name of a file below"),
+        ({"location": 'href="$(reboot)"'}, "'$(reboot)' is no name of a file below"),
+        ({"location": 'href="x y"'}, "a file's name has a blank in it"),
+        ({"location": 'xml:base="http://other" href="x"'}, "it names a file of another server"),
+        ({"count": 2}, "the metadata says 2 packages, and names 1"),
+        ({"cut": True}, "it is cut off"),
+        ({"other": True}, "all: refused: primary.xml is not what the metadata says it is"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value.replace("/", " ").replace("$", ""),
+)
+def test_metadata_that_cannot_be_believed_is_refused(mirror, policy, on, primary, sentence) -> None:
+    """The host's own script, with its upstream and its place replaced."""
+    script = "/etc/photon-fleet/package_mirror/publish.sh"
+    if on("mirror-1", f"ls {script} 2>/dev/null || true") == "":
+        mirror.converge(policy("photon"))
+    text = PRIMARY.format(**{**GOOD, **{key: value for key, value in primary.items() if key in GOOD}})
+    text = text.partition("</package>")[0] if "cut" in primary else text
+    digest = hashlib.sha256(b"" if "other" in primary else f"{text.rstrip()}\n".encode()).hexdigest()
+    said = on("mirror-1", f"""
+rm -rf /srv/up /srv/test; mkdir -p /srv/up/repodata; cd /srv/up; printf x > x-1.rpm
+cat > primary.xml <<'X'
+{text.rstrip()}
+X
+cat > repodata/repomd.xml <<'X'
+{REPOMD.format(digest=digest)}
+X
+systemctl stop up 2>/dev/null
+systemd-run --quiet --unit=up python3 -m http.server --bind 127.0.0.1 --directory /srv/up 8000
+for i in $(seq 50); do curl -s http://127.0.0.1:8000/ > /dev/null && break; sleep 0.1; done
+sed -e 's#^base=.*#base=/srv/test#' -e 's#http://packages.lab/[a-z-]*#http://127.0.0.1:8000#' {script} \\
+  > /root/publish.sh
+sh /root/publish.sh fetch 2>&1 && echo published; systemctl stop up; ls /srv/test/www/snapshots""")  # fmt: skip
+    assert sentence in said
+    assert len(said.splitlines()) == 1, said
+
+
 def test_killed_in_the_middle_nothing_half_is_published(mirror, policy, on) -> None:
     mirror.follows(policy("photon"))
     before = (links(on), snapshots(on))
@@ -161,8 +214,12 @@ systemctl restart photon-fleet-package-mirror""")  # fmt: skip
                 "-p", "no:cacheprovider", "--only", "package_mirror")  # fmt: skip
     for each in ("timer.active", "timer.enabled", "answers", "nginx", "channel[staging]"):
         assert f"package_mirror.{each}" in proof.out, proof.out
-    # A damaged file is fetched by nobody who looks at digests; a new snapshot has it whole.
-    on("mirror-1", f"rm -rf {WWW}/*")
+    # Older snapshots share the file that is damaged: what is fetched anew is whole.
+    on("mirror-1", f"rm -f {WWW}/prod")
+    before = links(on)
+    mirror.converge(text)
+    assert mirror.publish(text, "sync=true").status == 0
+    assert links(on) != before
     mirror.follows(text)
 
 
