@@ -30,8 +30,8 @@ from deploys.policies.hardening import Hardening
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
-OPTIONS = ("only", "prove", "why")
-"""What deploys/host.py takes by `--data`; any other name is the user's own."""
+OPTIONS = ("only", "prove", "why", "promote", "sync", "snapshot", "commit")
+"""What the entries of deploys take by `--data`; any other name is the user's own."""
 
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]

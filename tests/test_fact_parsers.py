@@ -22,6 +22,7 @@ from facts.iptables import FilterTable
 from facts.kernel import CommandLine, KernelModules, KernelSettings
 from facts.mounts import Directory, Fstab, Mounts, RootFilesystem
 from facts.nfs import Exported
+from facts.publishing import Published
 from facts.selinux import SelinuxBooleans, SelinuxContexts, SelinuxKeptBooleans, SelinuxState
 from facts.ssh import SshConnection
 
@@ -42,6 +43,7 @@ FACTS = (
     FilterTable,
     IsOlderThan,
     LocalTime,
+    Published,
     SshConnection,
     TextFile,
 )
@@ -91,6 +93,11 @@ BROKEN = [
     (Directory, ["/data", "full"]),
     (Directory, ["/data", "empty", "755 root"]),
     (Exported, ["/srv/x"]),
+    (Published, []),
+    (Published, ["version 20261128T033000Z"]),
+    (Published, ["segfault", "end"]),
+    (Published, ["channel prod", "end"]),
+    (Published, ["version a b c", "end"]),
     (Exported, ["srv 10.0.0.0/8(ro)"]),
     (FilesystemSize, []),
     (FilesystemSize, ["Block count: 7", "Block size: x"]),

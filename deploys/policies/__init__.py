@@ -13,6 +13,8 @@ from deploys.policies.kernel import Kernel
 from deploys.policies.logging import Logging
 from deploys.policies.network import Network
 from deploys.policies.nfs import Nfs
+from deploys.policies.ostree_server import OstreeServer
+from deploys.policies.package_mirror import PackageMirror
 from deploys.policies.packages import Packages
 from deploys.policies.selinux import Selinux
 from deploys.policies.services import Services
@@ -36,6 +38,8 @@ POLICIES: tuple[type[Policy], ...] = (
     Docker,
     Files,
     Services,
+    PackageMirror,
+    OstreeServer,
     Update,
     Hardening,
 )

@@ -36,6 +36,8 @@ OWNERS: Mapping[str, tuple[str, ...]] = {
     "time": ("systemd-timesyncd.*",),
     "logging": ("rsyslog.*", "systemd-journal-upload.*"),
     "network": ("systemd-resolved.*",),
+    "package_mirror": ("photon-fleet-package-mirror*",),
+    "ostree_server": ("photon-fleet-ostree-server*",),
 }
 """Units that other policies keep running."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ ENVIRONMENT = {
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 # One moment for every .repo file: which of them is newer decides the order in which repos come.
 _LONG_AGO = 1_700_000_000
+_HIDDEN = ("etc/nginx", "usr/sbin/nginx", "usr/lib/nginx")
+"""What the base system has for lab hosts, and the recorded machine did not have."""
 _RPM = """#!/bin/sh
 # Debian's rpm wants to be told that it may install packages.
 case "$1" in
@@ -67,6 +70,10 @@ def common_layer(scenario: Scenario, built: Path, out: Path) -> None:
     (out / "usr/bin").mkdir(exist_ok=True)
     shutil.copy(STAND_IN / "tdnf", out / "usr/bin/tdnf")
     (out / "usr/bin/tdnfj").symlink_to("tdnf")
+    for name in _HIDDEN:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        # An overlay's mark for what is not there, whatever the layers below have.
+        os.mknod(out / name, stat.S_IFCHR, os.makedev(0, 0))
 
 
 class Root:

@@ -37,6 +37,9 @@ tree-2.1.0 nano-7.2 rsyslog-8.2306.0 linux-6.1.111 linux-rt-6.1.111
 btrfs-progs-6.1.3 xfsprogs-6.0.0 nfs-utils-2.6.2
 """.split()
 
+# Their programs are Debian's own, of the base system.
+_REAL = "nginx-1.22.1 ostree-2022.7 gnupg-2.2.40".split()
+
 _UPDATES = (
     "openssl-3.0.16",
     "openssl-libs-3.0.16",
@@ -145,13 +148,8 @@ def _build(out: Path) -> None:
     keyring = Keyring(out / "keyring")
     try:
         minimal = [_release(), *(_package(label) for label in _MINIMAL)]
-        release = [
-            *minimal,
-            *(_package(label, program=True) for label in _OPTIONAL),
-            _sudo(),
-            _chrony(),
-            _greeter("1.0"),
-        ]
+        release = [*minimal, *(_package(label, program=True) for label in _OPTIONAL), *map(_package, _REAL)]
+        release += [_sudo(), _chrony(), _greeter("1.0")]
         updates = [_package(label, program=not label.startswith(("openssl", "curl"))) for label in _UPDATES]
         files = rpms.build([*release, *updates], out / "rpms", keyring)
         installed = out / "installed"
