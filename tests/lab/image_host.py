@@ -20,7 +20,7 @@ from tests.lab.machine import run
 from tests.lab.ostree_root import STATEROOT
 
 BOOT_MEBIBYTES = 24
-STAND_IN = Path(__file__).parent / "rpmostree"
+STAND_IN = Path(__file__).parent / "rpmostree.py"
 _ARGUMENT = re.compile(r"\bostree=(?P<path>/ostree/boot\.[01]/\S+)")
 
 
@@ -93,8 +93,9 @@ class ImageHost(LabHost):
             run("umount", "--lazy", self._sysroot / "boot")
 
     def _let_go(self) -> None:
+        # A deployment that is still mounted somewhere cannot be removed by ostree.
         root = self.spec.directory / "root"
-        while root.is_mount():
+        while f" {root} " in Path("/proc/self/mountinfo").read_text():
             run("umount", "--lazy", "--recursive", root)
 
     def _binds(self) -> list[str]:
