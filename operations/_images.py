@@ -89,7 +89,7 @@ def require_image_host(found: ImageHost | None) -> ImageHost:
     Raises:
         OperationError: it takes packages and no images, or rpm-ostree is busy.
     """
-    if found is None:
+    if not found:
         message = "this is not an image host: it was not booted from an ostree deployment"
         raise OperationError(message)
     if found["busy"]:
@@ -132,8 +132,10 @@ def commit_of(commits: Sequence[Commit], wanted: str, where: str) -> str:
         if commit["version"] == wanted:
             return commit["checksum"]
     has = ", ".join(str(commit["version"]) for commit in commits[:5]) or "nothing"
-    message = f"{where} has no version {wanted} (it has {has}): if it was just published, run `ostree summary -u` on the "
+    message = (
+        f"{where} has no version {wanted} (it has {has}): if it was just published, run `ostree summary -u` on its "
         "server"
+    )
     raise OperationError(message)
 
 

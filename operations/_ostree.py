@@ -28,7 +28,7 @@ QUICK_SECONDS = 120
 # A staged update that does not fit into /boot succeeds now and is gone after the reboot, without a trace in status. The
 # name of a kernel's directory in /boot is the checksum of kernel and initramfs.
 FITS_IN_BOOT = r"""
-new=$(ls -td /ostree/deploy/*/deploy/*.[0-9] 2>/dev/null | head -n 1)
+new=$(ostree admin status | sed -n '1s,^..\([^ ]*\) \([^ ]*\) .*,/ostree/deploy/\1/deploy/\2,p')
 k=$(ls -d "$new"/usr/lib/modules/*/vmlinuz 2>/dev/null | head -n 1)
 if [ -e /run/ostree/staged-deployment ] && [ -n "$k" ]; then
   i=${k%/*}/initramfs.img; [ -e "$i" ] || i=

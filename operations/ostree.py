@@ -161,10 +161,10 @@ def rolled_back(bad: str) -> Commands:
         _as_wanted(found, f"{_next(found)['version'] or _next(found)['checksum'][:12]} and not {bad}")
         return
     booted = having(found["deployments"], "booted")
-    if booted is target:
+    if booted == target:
         yield from _taken_back(found)
         return
-    if _next(found) is not booted:
+    if _next(found) != booted:
         yield from _taken_back(found)
     if found["tool"] == "rpm-ostree" and "rollback" in target["roles"]:
         yield carried_out("rpm-ostree rollback", QUICK_SECONDS)
@@ -254,7 +254,7 @@ def only_writable(paths: Sequence[str]) -> Commands:
 
         ostree.only_writable(name="See that the files have a place", paths=["/etc/site.conf"])
     """
-    if read(Deployments) is not None:
+    if read(Deployments):
         _images.require_writable(paths)
     host.noop("all of the paths are writable")
     yield from ()
