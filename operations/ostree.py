@@ -40,12 +40,14 @@ def _as_wanted(found: ImageHost, what: str) -> None:
 
 
 @operation()
-def upgraded(never: Sequence[str] = ()) -> Commands:
+def upgraded(never: Sequence[str] = (), expected: str | None = None) -> Commands:
     """
     Stage the newest image of the branch that the host follows.
 
     + never: versions or checksums that are not installed again, such as one that was rolled back; when the newest is
       one of them, nothing is done until there is a newer one
+    + expected: the version or checksum that must be the newest. A server whose summary is stale offers an older
+      one, which looks like an update that is not there; with it the host fails instead
 
     **Example:**
 
@@ -53,12 +55,18 @@ def upgraded(never: Sequence[str] = ()) -> Commands:
 
         ostree.upgraded(name="Stage the newest image", never=["5.0_minimal.7"])
     """
-    for each in never:
+    for each in [*never, *([] if expected is None else [expected])]:
         word("version", each)
     found = _image_host()
     remote, ref = branch_of(found)
     newest = (read(RemoteImages, remote=remote, ref=ref) or [])[0]
     said = newest["version"] or newest["checksum"][:12]
+    if expected is not None and expected not in {newest["checksum"], newest["version"]}:
+        message = (
+            f"the newest image of {remote}:{ref} is {said}, and {expected} is expected: was `ostree summary -u` run on "
+            "the server since it was published?"
+        )
+        raise OperationError(message)
     if is_of(_next(found), newest["checksum"]):
         _as_wanted(found, f"{said}, the newest of {remote}:{ref},")
     elif {newest["checksum"], newest["version"]} & set(never):

@@ -7,6 +7,8 @@ from pyinfra.api import OperationError
 
 from facts._answer import Answer
 from operations import _images, _ostree
+from tests.lab import seed
+from tests.lab.errors import LabError
 
 ONE = {
     "stateroot": "photon", "checksum": "a" * 64, "serial": 0, "roles": ["booted"], "origin": "photon:b",
@@ -77,3 +79,13 @@ def test_only_what_is_news_is_told() -> None:
 )  # fmt: skip
 def test_a_command_as_people_know_it(command, short) -> None:
     assert _ostree.short(command) == short
+
+
+def test_what_a_lab_host_is_booted_from(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("LAB_STATE", str(tmp_path))
+    assert [seed.add(name, image=image).image for name, image in (("a", False), ("b", True), ("c", "ostree"))] == [
+        "", "rpm-ostree", "ostree",
+    ]  # fmt: skip
+    for more in ({"image": "docker"}, {"image": True, "vm": True}):
+        with pytest.raises(LabError, match="lab_image is True"):
+            seed.add("d", **more)
