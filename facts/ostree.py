@@ -21,13 +21,14 @@ from facts._answer import AnswerError
 from facts._conffiles import read_command
 from facts._ostree import IMAGE_HOST, PACKAGE_HOST, Commit, Difference, ImageHost
 from facts._ostree_remotes import Remote
-from facts._ostree_sentences import sentence
+from facts._ostree_sentences import known, sentence
 from facts.tdnf import contained
 
 __all__ = [
     "BootSpace",
     "Deployments",
     "EtcDifferences",
+    "FinalizeFailure",
     "ImageHistory",
     "OstreeRemotes",
     "RemoteImages",
@@ -196,6 +197,38 @@ class EtcDifferences(FactBase[list[Difference] | None]):
     @contained
     def process(self, output: list[str]) -> list[Difference] | None:
         return None if is_package_host(output) else _ostree.differences(good("ostree admin config-diff", output))
+
+
+class FinalizeFailure(FactBase[str | None]):
+    """
+    Returns why the update that was staged before this boot is not there; "" when none failed, None for another host:
+
+    .. code:: python
+
+        "/boot is full: the kernel of the new image does not fit beside the others. ..."
+
+    A staged update is put in place at shutdown. When that fails the host comes back on the old one, and nothing in the
+    list of deployments says so. Source of the format: ostree's /boot/ostree/finalize-failure.stamp, and the unit
+    ostree-boot-complete.service, which takes that file away and fails with its text.
+    """
+
+    @override
+    def command(self) -> str:
+        stamp, unit = "/boot/ostree/finalize-failure.stamp", "ostree-boot-complete.service"
+        return on_image_host(
+            f"if [ -s {stamp} ]; then cat {stamp}; elif systemctl is-failed --quiet {unit}; then echo '= failed'; "
+            f"journalctl -b -u {unit} -o cat --no-pager; else echo '= none'; fi"
+        )
+
+    @override
+    def process(self, output: list[str]) -> str | None:
+        if is_package_host(output):
+            return None
+        if output[:1] == ["= none"]:
+            return ""
+        errors = [line.removeprefix("error: ") for line in output if line.startswith("error: ")]
+        text = "; ".join(errors or [line for line in output if line.strip() and not line.startswith("= ")])
+        return known(text) or f"the update was not put in place at shutdown: {text or 'nobody knows why'}"
 
 
 class Space(TypedDict):

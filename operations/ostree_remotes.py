@@ -121,7 +121,7 @@ def _text(name: str, url: str, gpg_verify: bool, summary: bool, tls_ca_path: str
 def _keyring(name: str, key: str) -> Commands:
     """Trust exactly these keys: `gpg-import` only adds, so that the old keyring goes first."""
     yield StringCommand(
-        f"rm -f -- {KEYRINGS}/{name}.trustedkeys.gpg && ostree remote gpg-import --stdin -- {name}", _stdin=key
+        f"rm -f -- {KEYRINGS}/{name}.trustedkeys.gpg && ostree remote gpg-import --stdin {name}", _stdin=key
     )
 
 
