@@ -8,14 +8,11 @@ after them as a line `= key NAME` and its armor.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from facts import _openpgp
 from facts._answer import AnswerError
 from facts._conffiles import END, files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONFIG = "/ostree/repo/config"
 DIRECTORY = "/etc/ostree/remotes.d"
@@ -73,7 +70,9 @@ def remotes(lines: list[str]) -> dict[str, Remote]:
     return dict(sorted(found.items()))
 
 
-def _sections(lines: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _sections(lines: list[str]) -> list[tuple[str, str, dict[str, str]]]:
+    """File, name and options of each remote."""
+    found: list[tuple[str, str, dict[str, str]]] = []
     for file in files(lines):
         values: dict[str, str] | None = None
         for line in map(str.strip, file.lines):
@@ -81,10 +80,11 @@ def _sections(lines: list[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
                 match = _SECTION.fullmatch(line)
                 values = {}
                 if match:
-                    yield file.path, match["name"], values
+                    found.append((file.path, match["name"], values))
             elif values is not None and "=" in line and not line.startswith("#"):
                 key, _, value = line.partition("=")
                 values[key.strip()] = value.strip()
+    return found
 
 
 def _keys(lines: list[str]) -> dict[str, list[str]]:

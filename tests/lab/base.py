@@ -28,12 +28,12 @@ OLD_AFTER_DAYS = 30
 PACKAGES = (
     "systemd-sysv dbus libpam-systemd openssh-server iproute2 iptables procps ca-certificates curl kmod "
     "rpm python3 python3-rpm python3-solv gpg docker.io busybox-static e2fsprogs btrfs-progs xfsprogs fdisk "
-    "systemd-timesyncd rsyslog sudo ostree"
+    "systemd-timesyncd rsyslog sudo ostree gpg-agent nginx"
 ).split()
 """Debian packages of the base: the counterparts of what a minimal Photon host has, and what the tdnf stand-in needs.
 
-rsyslog is no part of a minimal Photon: it is there, switched off, for the package that the lab's repository has.
-ostree is what image hosts and servers of images run; on other hosts it is a program that nothing calls.
+rsyslog, ostree and nginx are no part of a minimal Photon: they are there, switched off, for the packages that the lab's
+repository has.
 """
 
 _DPKG_OPTIONS = (

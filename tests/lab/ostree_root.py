@@ -55,7 +55,8 @@ cd $root
 rm -rf usr/bin/docker* usr/sbin/docker* usr/bin/containerd* usr/bin/ctr usr/sbin/runc usr/lib/lab-tdnf usr/bin/tdnf* \\
   usr/bin/yum usr/bin/tyum usr/lib/systemd/system/docker* usr/lib/systemd/system/containerd* usr/share/lab-sudo \\
   usr/share/locale usr/share/doc usr/share/man usr/share/perl* usr/lib/x86_64-linux-gnu/perl* \\
-  usr/lib/udev/hwdb.bin etc/tdnf etc/yum.repos.d usr/bin/btrfs* usr/sbin/xfs_*
+  usr/lib/udev/hwdb.bin etc/tdnf etc/yum.repos.d usr/bin/btrfs* usr/sbin/xfs_* \\
+  usr/sbin/nginx etc/nginx usr/lib/systemd/system/nginx*
 for each in home root srv mnt; do rm -rf $each; done
 ln -s var/home home; ln -s var/roothome root; ln -s var/srv srv; ln -s var/mnt mnt
 rm -rf opt usr/local; ln -s var/opt opt; ln -s ../var/usrlocal usr/local
