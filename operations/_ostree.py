@@ -57,8 +57,10 @@ def carried_out(command: str, seconds: int = SECONDS, *, before: str = "", after
 def at_index(command: str, deployment: Deployment) -> FunctionCommand:
     """A command of `ostree admin` that takes an index: looked up by the very script that uses it, as indexes shift."""
     name = f"{deployment['checksum']}.{deployment['serial']}"
+    # Two stateroots may have the same commit with the same number.
+    line = f" {deployment['stateroot']} {name}( |$)".replace(".", "[.]")
     find = (
-        f"n=$(ostree admin status | grep -E '^[* ] [^ ]' | grep -n -F ' {name}' | cut -d: -f1) && "
+        f"n=$(ostree admin status | grep -E '^[* ] [^ ]' | grep -n -E {shlex.quote(line)} | cut -d: -f1) && "
         f"{{ [ -n \"$n\" ] || {{ echo 'error: Invalid index: {name} is gone' >&2; exit 1; }}; }}"
     )
     return carried_out(f"ostree admin {command} $((n - 1))", QUICK_SECONDS, before=find)

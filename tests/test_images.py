@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from pyinfra.api import OperationError
 
@@ -63,6 +68,25 @@ def test_another_stateroot_is_no_way_back() -> None:
     other = {**ONE, "stateroot": "other", "version": "0", "checksum": "c" * 64, "base_checksum": "c" * 64, "roles": []}
     with pytest.raises(OperationError, match="it cannot go back"):
         _images.way_back({"tool": "ostree", "busy": None, "deployments": [ONE, other]}, "1")
+
+
+@pytest.mark.parametrize(
+    ("stateroot", "serial", "said"), [("other", 0, "pin 0"), ("labos", 0, "pin 1"), ("labos", 1, "is gone")]
+)
+def test_an_index_is_looked_up_by_the_command_that_uses_it(tmp_path, stateroot, serial, said) -> None:
+    recorded = (Path(__file__).parent / "transcripts/ostree/2022.7.jsonl").read_text().splitlines()
+    name = "booted-status-two-stateroots-default-is-other"
+    text = next(run["stdout"] for run in map(json.loads, recorded) if run["name"] == name)
+    (tmp_path / "status").write_text(text)
+    program = tmp_path / "ostree"
+    program.write_text(f'#!/bin/sh\nif [ "$2" = status ]; then cat {tmp_path}/status; else echo "$2 $3"; fi\n')
+    program.chmod(0o755)
+    checksum = next(line.split()[1].partition(".")[0] for line in text.splitlines() if line.startswith("  other"))
+    command = _ostree.at_index("pin", {**ONE, "stateroot": stateroot, "checksum": checksum, "serial": serial})
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command.args[1]], capture_output=True, text=True, check=False, env=env)
+    assert said in done.stdout + done.stderr
+    assert (done.returncode == 0) is (said != "is gone")
 
 
 def test_only_what_is_news_is_told() -> None:
