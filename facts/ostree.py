@@ -93,7 +93,7 @@ class Deployments(FactBase[ImageHost | None]):
         if is_package_host(output):
             return None
         found: ImageHost = {"tool": "ostree", "busy": None, "deployments": []}
-        if output[0] == "= rpm-ostree":
+        if output[:1] == ["= rpm-ostree"]:
             found["tool"] = "rpm-ostree"
             found["deployments"], found["busy"] = _ostree.json_status(good("rpm-ostree status", output[1:]))
         else:
@@ -226,6 +226,9 @@ class FinalizeFailure(FactBase[str | None]):
             return None
         if output[:1] == ["= none"]:
             return ""
+        if not output:
+            message = "the host did not say whether its last update was put in place"
+            raise FactProcessError(message)
         errors = [line.removeprefix("error: ") for line in output if line.startswith("error: ")]
         text = "; ".join(errors or [line for line in output if line.strip() and not line.startswith("= ")])
         return known(text) or f"the update was not put in place at shutdown: {text or 'nobody knows why'}"

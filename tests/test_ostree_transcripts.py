@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
-from facts import _ostree
+from facts import _ostree, ostree
 from facts._answer import Answer, AnswerError
 from facts._ostree_sentences import known, sentence
 from facts.ostree import Deployments, EtcDifferences, ImageHistory
@@ -254,3 +254,16 @@ def test_no_text_breaks_the_parsers(stdout, stderr, status) -> None:
     for parser in (_ostree.text_deployments, _ostree.log, _ostree.differences, _ostree.json_status):
         with contextlib.suppress(AnswerError):
             parser(stdout)
+
+
+pieces = st.sampled_from(
+    ["= ostree", "= rpm-ostree", "= end", "= keys end", "= key a", "= 644 root:root /a", ' [remote "a"]', " url=b",
+     f"{_ostree.MARK}0", f"{_ostree.MARK}1", "No deployments.", "{}", '{"deployments": [{}]}', "1 2 3", "yes", "commit"]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ostree.__all__)
+@given(lines=st.lists(pieces | st.text(max_size=60), max_size=8))
+def test_an_answer_of_any_kind_fails_one_host_at_most(name, lines) -> None:
+    with contextlib.suppress(FactProcessError):
+        getattr(ostree, name)().process(lines)
