@@ -45,7 +45,7 @@ def hosts(lab):
             each.result()
     yield
     for name in HOSTS:
-        lab.stop(name)
+        lab.kill(name)
 
 
 @pytest.fixture
