@@ -32,6 +32,7 @@ class LabConnector(PhotonConnector):
                 expired=bool(self.host.data.get("lab_expired", default=False)),
                 disks=self.host.data.get("lab_disks", default=()),
                 vm=bool(self.host.data.get("lab_vm", default=False)),
+                image=self.host.data.get("lab_image", default=False),
             )
         except (LabError, OSError) as error:
             raise ConnectError(str(error)) from error

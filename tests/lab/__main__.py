@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("names", nargs="*", default=DEFAULT_HOSTS)
     up.add_argument("--disk", type=int, action="append", default=[], metavar="MIB", help="a virtual disk (repeatable)")
     up.add_argument("--vm", action="store_true", help="virtual machines with a kernel of their own (half a minute)")
+    up.add_argument("--image", choices=("rpm-ostree", "ostree"), default="", help="booted from an ostree deployment")
     down = actions.add_parser("down", help="remove every host and everything the lab made on this machine")
     down.add_argument("--cache", action="store_true", help="also the base system and the packages")
     actions.add_parser("status", help="which hosts there are")
@@ -55,7 +56,7 @@ def main() -> int:
         machine.require_root()
         match arguments.action:
             case "up":
-                client.bring_up(arguments.names, arguments.disk, vm=arguments.vm)
+                client.bring_up(arguments.names, arguments.disk, vm=arguments.vm, image=arguments.image)
             case "down":
                 client.down(cache=arguments.cache)
                 say("everything is gone")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import layer, machine, packages, seed, vmroot
+from tests.lab import layer, machine, ostree_repo, packages, seed, vmroot
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
@@ -104,7 +104,9 @@ def _start() -> None:
         time.sleep(0.05)
 
 
-def boot(host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Access:
+def boot(
+    host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False, image: bool | str = False
+) -> Access:
     """Make sure the lab host `host` runs, and return how to reach it. What it is made of is decided the first time.
 
     Args:
@@ -112,6 +114,7 @@ def boot(host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: boo
         expired: leave root's password expired.
         disks: sizes of virtual disks in MiB: /dev/sdb, /dev/sdc, ... (from /dev/sda on in a VM).
         vm: give it a kernel of its own; booting takes half a minute instead of half a second.
+        image: boot it from an ostree deployment, with the rpm-ostree stand-in (True) or without ("ostree").
 
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
@@ -120,12 +123,14 @@ def boot(host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: boo
     with _locked():
         if not is_up():
             _start()
-        spec = seed.add(host, expired=expired, disks=disks, vm=vm)
+        spec = seed.add(host, expired=expired, disks=disks, vm=vm, image=image)
         seed.host_key(spec)
         _write_access(seed.specs().values())
     if spec.vm:
         vmroot.require_programs()
         vmroot.vm_root()
+    if spec.image:
+        ostree_repo.publish()
     _request("boot", host, timeout=BOOT_SECONDS)
     return access(spec)
 
@@ -182,8 +187,17 @@ def reset(host: str) -> Access:
         raise LabError(message)
     if is_up():
         kill(host)
-    shutil.rmtree(spec.directory, ignore_errors=True)
-    return boot(host, expired=spec.expired, disks=spec.disks, vm=spec.vm)
+    _throw_away(spec.directory)
+    return boot(host, expired=spec.expired, disks=spec.disks, vm=spec.vm, image=spec.image)
+
+
+def _throw_away(directory: Path) -> None:
+    # ostree makes the root of a deployment immutable.
+    below = "sysroot/ostree/deploy/*/deploy/*.[0-9]*"
+    deployments = [str(path) for pattern in (below, f"hosts/*/{below}") for path in directory.glob(pattern)]
+    if deployments:
+        run("chattr", "-i", *deployments, check=False)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def status() -> list[tuple[Spec, bool]]:
@@ -233,7 +247,7 @@ def down(*, cache: bool = False) -> None:
         if left:
             message = "the lab is down, but this is left: " + "; ".join(left)
             raise LabError(message)
-        shutil.rmtree(state_dir(), ignore_errors=True)
+        _throw_away(state_dir())
         if cache:
             shutil.rmtree(cache_dir(), ignore_errors=True)
     (state_dir().parent / f".{state_dir().name}.lock").unlink(missing_ok=True)
@@ -277,9 +291,9 @@ def leftovers() -> list[str]:
     return found
 
 
-def bring_up(names: list[str], disks: Sequence[int] = (), *, vm: bool = False) -> None:
+def bring_up(names: list[str], disks: Sequence[int] = (), *, vm: bool = False, image: str = "") -> None:
     """Boot several hosts, with a line for each."""
     for host in names:
         started = time.monotonic()
-        at = boot(host, disks=disks, vm=vm)
+        at = boot(host, disks=disks, vm=vm, image=image)
         say(f"{host} is up at {at.address} ({time.monotonic() - started:.1f} s)")

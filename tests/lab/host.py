@@ -61,7 +61,7 @@ class LabHost:
         """
         if self.running:
             return
-        seed.write(self.spec, self._lower)
+        self._seed()
         self._prepare()
         self._problem, self._stopping = None, False
         self._thread = threading.Thread(target=self._keep_running, name=self.spec.name, daemon=True)
@@ -78,8 +78,7 @@ class LabHost:
             if self._thread.is_alive():
                 self._process.kill()
                 self._thread.join(self.halt_seconds)
-        with contextlib.suppress(LabError):
-            run("umount", "--lazy", self.spec.directory / "root")
+        self._unmount()
         disks.detach(self._disks)
         self._disks = []
 
@@ -98,6 +97,13 @@ class LabHost:
         # SIGTERM asks nspawn for an orderly shutdown of the guest.
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
+
+    def _seed(self) -> None:
+        seed.write(self.spec, self._lower)
+
+    def _unmount(self) -> None:
+        with contextlib.suppress(LabError):
+            run("umount", "--lazy", self.spec.directory / "root")
 
     def _prepare(self) -> None:
         self._mount()
@@ -127,6 +133,16 @@ class LabHost:
         )
         run("ip", "-n", name, "-b", "-", stdin=commands)
 
+    def _binds(self) -> list[str]:
+        """The options of systemd-nspawn for what the host sees beside its root."""
+        directory = self.spec.directory
+        # Docker's overlay cannot have its upper directory on ours.
+        return [
+            f"--bind={directory / 'docker'}:/var/lib/docker",
+            f"--bind={directory / 'containerd'}:/var/lib/containerd",
+            *disks.binds(self._disks),
+        ]
+
     def _boot(self) -> int:
         self._plug_in()
         self._cgroup.mkdir(exist_ok=True)
@@ -138,10 +154,7 @@ class LabHost:
             "--resolv-conf=off", "--timezone=off", "--console=pipe",
             f"--uuid={uuid.uuid5(uuid.NAMESPACE_DNS, name)}",
             "--system-call-filter=add_key keyctl bpf",
-            # Docker's overlay cannot have its upper directory on ours.
-            f"--bind={directory / 'docker'}:/var/lib/docker",
-            f"--bind={directory / 'containerd'}:/var/lib/containerd",
-            *disks.binds(self._disks),
+            *self._binds(),
         ]  # fmt: skip
         # Without a cgroup of its own each guest's systemd would manage its neighbours' units.
         enter = ["sh", "-c", f'echo $$ > "{self._cgroup}/cgroup.procs" && exec "$@"', "sh"]

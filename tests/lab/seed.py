@@ -19,6 +19,7 @@ from tests.lab.errors import LabError
 from tests.lab.machine import file_locked, run
 from tests.lab.settings import FIRST_HOST, REPOSITORY_HOST, network, repository_address, state_dir
 
+IMAGE_TOOLS = ("", "rpm-ostree", "ostree")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 
@@ -32,6 +33,8 @@ class Spec:
     disks: tuple[int, ...] = ()
     vm: bool = False
     """Whether it has a kernel of its own."""
+    image: str = ""
+    """Booted from an ostree deployment, and with which tool: "" (not), "rpm-ostree" (the stand-in) or "ostree"."""
 
     @property
     def address(self) -> str:
@@ -55,7 +58,9 @@ def specs() -> dict[str, Spec]:
     return {entry["name"]: Spec(**{**entry, "disks": tuple(entry["disks"])}) for entry in json.loads(path.read_text())}
 
 
-def add(name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False) -> Spec:
+def add(
+    name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False, image: bool | str = False
+) -> Spec:
     """Return the spec of `name`, giving it the next number when it is new.
 
     Raises:
@@ -65,9 +70,13 @@ def add(name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool
         message = f"{name!r} is no name for a lab host: lower-case letters, digits and dashes, a letter first."
         raise LabError(message)
     known = specs()
+    tool = "rpm-ostree" if image is True else (image or "")
+    if tool not in IMAGE_TOOLS or (tool and vm):
+        message = f"{name}: lab_image is True (or 'rpm-ostree') or 'ostree', and not with lab_vm."
+        raise LabError(message)
     if name not in known:
         number = max((spec.number for spec in known.values()), default=-1) + 1
-        known[name] = Spec(name, number, expired, tuple(disks), vm)
+        known[name] = Spec(name, number, expired, tuple(disks), vm, tool)
         text = json.dumps([asdict(spec) for spec in known.values()], indent=1)
         replace_text(state_dir() / "hosts.json", text)
     return known[name]

@@ -18,9 +18,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.lab import layer, packages, seed
+from tests.lab import layer, ostree_repo, packages, seed
 from tests.lab.errors import LabError
 from tests.lab.host import LabHost
+from tests.lab.image_host import ImageHost
 from tests.lab.machine import run
 from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
 from tests.lab.vm import VmHost
@@ -102,7 +103,7 @@ class Supervisor:
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
             "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
-        kind = VmHost if spec.vm else LabHost
+        kind = VmHost if spec.vm else ImageHost if spec.image else LabHost
         self._hosts[wanted] = kind(spec, self._lower, self._cgroup)
         return self._hosts[wanted]
 
@@ -124,6 +125,16 @@ def _network() -> None:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def translate_path(self, path: str) -> str:
+        """Below /ostree/ is the lab's repository of images, which tests publish to."""
+        if path.startswith(f"/{ostree_repo.PLACE}/"):
+            directory, self.directory = self.directory, str(state_dir())
+            try:
+                return super().translate_path(path)
+            finally:
+                self.directory = directory
+        return super().translate_path(path)
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Package downloads are not news."""
 

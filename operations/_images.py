@@ -1,0 +1,169 @@
+"""What may be asked of an image host, and how its deployments are told apart. Pure.
+
+An image's own files are read-only: what a policy or a package wants to write must be below /etc or /var.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pyinfra.api import OperationError
+
+from facts._ostree import Commit, Deployment, ImageHost, having, split_refspec
+
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(r"[A-Za-z0-9_.][\w.+~:/@-]*")
+_READ_ONLY = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/ostree", "/sysroot", "/boot")
+_WRITABLE = ("/usr/local",)
+_NOT_IN_PACKAGES = ("/opt", "/usr/local", "/var", "/home", "/root", "/srv", "/mnt")
+_TOP = re.compile(r"/(?:etc|var|opt|home|root|srv|mnt|tmp|run|dev|proc|sys|media)(?:/.*)?")
+
+
+def word(what: str, value: str) -> str:
+    """A name, version, checksum, branch or package as it may stand on a command line.
+
+    Raises:
+        OperationError: it is empty, begins with `-`, or has characters that none of them has.
+    """
+    if not _WORD.fullmatch(value):
+        message = f"{value!r} is no {what}: letters, digits and . _ + ~ : / @ -, and no - first"
+        raise OperationError(message)
+    return value
+
+
+def _below(path: str, directories: Iterable[str]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in directories)
+
+
+def why_not_writable(path: str) -> str | None:
+    """Why an image host cannot have a file that a policy writes, and what to do instead; None when it can."""
+    if _below(path, _WRITABLE):
+        return None
+    if _below(path, _READ_ONLY):
+        return (
+            f"{path} is part of the image and read-only: put the file into the image itself, or below /etc, /var or "
+            "/usr/local"
+        )
+    if not _TOP.fullmatch(path):
+        return f"{path}: nothing can be added to / of an image host: choose a place below /etc or /var"
+    return None
+
+
+def why_not_in_package(path: str) -> str | None:
+    """Why a package with this file cannot be layered on an image, and what to do instead; None when it can."""
+    if not _below(path, _NOT_IN_PACKAGES):
+        return None
+    return (
+        f"its file {path} would be below what every image of this host shares: run it as a container, or use a package "
+        "that installs below /usr"
+    )
+
+
+def require_writable(paths: Iterable[str]) -> None:
+    """Refuse paths that an image host cannot have.
+
+    Raises:
+        OperationError: with a line for each.
+    """
+    if wrong := [why for path in paths if (why := why_not_writable(path))]:
+        raise OperationError("\n".join(wrong))
+
+
+def require_packages(packages: Sequence[str], files: Iterable[str]) -> None:
+    """Refuse packages that cannot be layered.
+
+    Raises:
+        OperationError: a name that is none, or a file in a place where images have none.
+    """
+    for package in packages:
+        word("package", package)
+    if wrong := [why for path in files if (why := why_not_in_package(path))]:
+        message = "\n".join(f"{', '.join(packages)} cannot be layered: {why}" for why in wrong)
+        raise OperationError(message)
+
+
+def require_image_host(found: ImageHost | None) -> ImageHost:
+    """What the host is made of.
+
+    Raises:
+        OperationError: it takes packages and no images, or rpm-ostree is busy.
+    """
+    if not found:
+        message = "this is not an image host: it was not booted from an ostree deployment"
+        raise OperationError(message)
+    if found["busy"]:
+        message = f"rpm-ostree is busy ({found['busy']}): wait until `rpm-ostree status` says idle, and run again"
+        raise OperationError(message)
+    return found
+
+
+def branch_of(found: ImageHost) -> tuple[str, str]:
+    """Remote and ref that the host follows: those of what its next boot starts.
+
+    Raises:
+        OperationError: it follows a single commit, or something that is no branch.
+    """
+    origin = found["deployments"][0]["origin"]
+    parts = split_refspec(origin)
+    if parts is None:
+        message = (
+            f"the host follows {origin or 'nothing'} and no branch of a remote, so that it would never be updated: "
+            "rebase it to one"
+        )
+        raise OperationError(message)
+    return parts
+
+
+def is_of(deployment: Deployment, wanted: str) -> bool:
+    """Whether a deployment is of a version or of a commit (the repository's or the layered one)."""
+    return wanted in {deployment["version"], deployment["checksum"], deployment["base_checksum"]}
+
+
+def commit_of(commits: Sequence[Commit], wanted: str, where: str) -> str:
+    """The checksum of a version, or of a commit that is named by its checksum.
+
+    Raises:
+        OperationError: the remote has no such version; the sentence says what it has.
+    """
+    if _CHECKSUM.fullmatch(wanted):
+        return wanted
+    for commit in commits:
+        if commit["version"] == wanted:
+            return commit["checksum"]
+    has = ", ".join(str(commit["version"]) for commit in commits[:5]) or "nothing"
+    message = (
+        f"{where} has no version {wanted} (it has {has}): if it was just published, run `ostree summary -u` on its "
+        "server"
+    )
+    raise OperationError(message)
+
+
+def way_back(found: ImageHost, bad: str) -> Deployment | None:
+    """What to be on instead of `bad`; None when the next boot does not start it.
+
+    Raises:
+        OperationError: there is nothing else on this host.
+    """
+    if not is_of(found["deployments"][0], bad):
+        return None
+    booted = having(found["deployments"], "booted")
+    for each in found["deployments"]:
+        if not is_of(each, bad) and booted is not None and each["stateroot"] == booted["stateroot"]:
+            return each
+    message = f"there is no other image than {bad} on this host: it cannot go back"
+    raise OperationError(message)
+
+
+def index_of(found: ImageHost, wanted: str) -> int:
+    """The index that `ostree admin` has for a version or checksum; the first one of several.
+
+    Raises:
+        OperationError: no deployment is of it.
+    """
+    for index, each in enumerate(found["deployments"]):
+        if is_of(each, wanted):
+            return index
+    has = ", ".join(str(each["version"] or each["checksum"][:12]) for each in found["deployments"])
+    message = f"no deployment of this host is of {wanted}: there are {has}"
+    raise OperationError(message)
