@@ -178,8 +178,8 @@ def test_what_is_not_signed_by_the_vendor_is_refused(images, policy, upstream, o
     upstream.run(f"ostree reset --repo={UPSTREAM} {REF} {good} >/dev/null")
     upstream.commit("7")
     upstream.run(f"""
-cd {UPSTREAM}/objects; new=$(ls -t */*.filez | head -n 1)
-other=$(ls -t */*.filez | sed -n 3p); cat "$other" > "$new" """)
+object() {{ set -- $(ostree ls --repo={UPSTREAM} -C {REF} "$1"); echo "$5" | sed 's#^..#&/#; s#$#.filez#'; }}
+cd {UPSTREAM}/objects; cat "$(object /5)" > "$(object /version)" """)
     done = images.publish(policy, "sync=true")
     assert done.status == 1
     assert f"{REF}: refused: it is damaged, or somebody has tampered with it; nothing was published" in done.err
