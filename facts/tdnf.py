@@ -204,12 +204,14 @@ class TdnfUpdatePlan(FactBase[Plan]):
          "install": [], "remove": [], "downgrade": [], "reinstall": [], "obsolete": [], "trouble": []}
 
     Source of the format: `tdnf -j --assumeno update` (which carries nothing out; `history` with `-j` would).
-    With `names` only of these installed packages, and what they need; `exclude` are names or globs.
+    With `names` only of these installed packages, and what they need; `exclude` are names or globs. Without `refresh`
+    tdnf answers from what it has read of the repositories in the last two days (`metadata_expire`).
     """
 
     @override
-    def command(self, names: Sequence[str] = (), exclude: Sequence[str] = ()) -> str:
-        return command(" ".join(["-j --assumeno update", *update_words(names, exclude)]))
+    def command(self, names: Sequence[str] = (), exclude: Sequence[str] = (), *, refresh: bool = False) -> str:
+        anew = ["--refresh"] if refresh else []
+        return command(" ".join(["-j --assumeno update", *anew, *update_words(names, exclude)]))
 
     @override
     @contained

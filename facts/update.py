@@ -47,12 +47,13 @@ class SecurityUpdates(FactBase[Advisories]):
 
     `minimum_score` is a CVSS score from 0 to 10. tdnf prints no severity; it compares what the repository's metadata
     says with a number, and takes a word (`Critical`) for 0. So it is asked three times, and an advisory that has no
-    number counts as severe. Source of the format: `tdnf -j updateinfo info`, with and without `--sec-severity`.
+    number counts as severe. The repositories are read anew. Source of the format: `tdnf -j updateinfo info`, with and
+    without `--sec-severity`.
     """
 
     @override
     def command(self, minimum_score: float = 0.0) -> str:
-        asked = ["-j updateinfo info"]
+        asked = ["-j updateinfo info --refresh"]
         if minimum_score > 0:
             asked += [f"-j updateinfo info --sec-severity {score}" for score in (f"{minimum_score:g}", _ANY_NUMBER)]
         return f"; echo '{_NEXT}'; ".join(command(each) for each in asked)

@@ -44,12 +44,12 @@ def packages(
       counts as severe
     + security: only what security advisories name
     + download_only: fetch the package files ahead of time and change nothing; a later update takes them from there
-
     + way_back: first note what is installed and lay down the package files of what changes, so that `gone_back` can
       put it back without a repository; a host where that cannot be done is not updated
 
-    Refused: a repository that cannot be read or answers rubbish, a plan that removes what the host needs to be reached
-    or repaired, and a host on which an interrupted transaction has left two versions of a package.
+    The repositories are read anew first. Refused: a repository that cannot be read or answers rubbish, a plan that
+    removes what the host needs to be reached or repaired, and a host on which an interrupted transaction has left two
+    versions of a package.
 
     **Example:**
 
@@ -101,7 +101,7 @@ def _severe(minimum_score: float, exclude: Sequence[str], installed: Mapping[str
 
 def _planned(names: tuple[str, ...], exclude: Sequence[str]) -> tuple[tuple[str, ...], Sequence[str], Plan]:
     """What tdnf would do, without the versions that the host has gone back from: names, exclusions, plan."""
-    plan = read(TdnfUpdatePlan, names=names, exclude=tuple(exclude))
+    plan = read(TdnfUpdatePlan, names=names, exclude=tuple(exclude), refresh=True)
     _tdnf.require_healthy(plan["trouble"])
     held = read(HeldBack)
     back = _updates.held_back(plan, held)

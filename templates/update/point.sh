@@ -180,10 +180,11 @@ confirm() {
 
 # Called by the timer. The next run tells the record; what was gone back to may be a kernel, so the host boots again.
 expire() {
-  hold
-  if back >&2; then result="went back from an update that nobody confirmed after its reboot"
+  # In shells of their own: what fails ends them, and what follows must be done all the same.
+  ( hold )
+  if ( back ) >&2; then result="went back from an update that nobody confirmed after its reboot"
   else result="could NOT go back from an update that nobody confirmed after its reboot (see its journal)"; fi
-  confirm
+  ( confirm )
   records=/var/lib/photon-fleet/records/new
   mkdir -p "$records" && { echo "what: $result"; echo "by: the host itself"; echo "why: no run logged in and proved it"
     echo "commit: none"; echo "at: $(date -u +%Y-%m-%dT%H:%M:%SZ)"; } > "$records/$(date -u +%Y%m%dT%H%M%SZ).update"

@@ -52,8 +52,8 @@ def offered(on):
 
     def offer(version: str) -> None:
         lines = f"[more]\\nname=more\\nbaseurl=http://packages.lab/greeter-{version}\\nenabled=1\\ngpgcheck=1\\n"
-        key = "gpgkey=file:///etc/pki/rpm-gpg/photon-lab\\nmetadata_expire=0\\n"
-        on(NAME, f"printf '{lines}{key}' > /etc/yum.repos.d/more.repo; tdnf -q clean all")
+        key = "gpgkey=file:///etc/pki/rpm-gpg/photon-lab\\n"
+        on(NAME, f"printf '{lines}{key}' > /etc/yum.repos.d/more.repo")
 
     return offer
 
