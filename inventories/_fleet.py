@@ -32,6 +32,11 @@ from inventories._merge import Effective, Provenance, Source, merge
 
 OPTIONS = ("only", "prove", "why", "promote", "sync", "snapshot", "commit")
 """What the entries of deploys take by `--data`; any other name is the user's own."""
+FIX_OPTIONS = frozenset(
+    "address download exclude if_due journal minutes new no_way_back now old packages parts reboot score seconds "
+    "security to unblock unit version".split()
+)
+"""What the fixes take besides: no misspelt ones of the others."""
 
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]
@@ -244,6 +249,6 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
             problems += [f"--data only={value}: {text}" for text in unknown]
         elif key == "prove" and value.lower() not in {"true", "false"}:
             problems.append(f"--data prove={value}: true or false")
-        elif key not in OPTIONS and near(key, OPTIONS):
+        elif key not in {*OPTIONS, *FIX_OPTIONS} and near(key, OPTIONS):
             problems.append(f"--data {key}: no such option{near(key, OPTIONS)}")
     return problems

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from inventories._fleet import FIX_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -156,3 +159,11 @@ def test_explain_refuses_what_is_not_there(arguments: tuple[str, str], complaint
     assert done.returncode == 2
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_option_of_a_fix_is_known() -> None:
+    folder = Path(__file__).parents[2] / "deploys" / "fixes"
+    call = re.compile(r'(?:option|number|yes|listed|decimal|one_of|public_key)\("([a-z_]+)"')
+    asked = {name for file in folder.glob("*.py") for name in call.findall(file.read_text())}
+    assert "reboot" in asked
+    assert asked <= FIX_OPTIONS
