@@ -85,6 +85,11 @@ def twice_installed(installed: Mapping[str, Sequence[Package]]) -> list[str]:
     )  # fmt: skip
 
 
+def without(names: Iterable[str], exclude: Sequence[str]) -> tuple[str, ...]:
+    """The names that no exclusion matches: tdnf refuses a package that is named and excluded."""
+    return tuple(name for name in names if not any(fnmatchcase(name, each) for each in exclude))
+
+
 def chosen(
     advisories: Iterable[Advisory], installed: Mapping[str, object], exclude: Sequence[str], holds: Holds
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -93,7 +98,7 @@ def chosen(
     A held package that is named makes tdnf refuse the whole transaction; one that is not named it leaves out.
     """
     named = {package.rsplit("-", 2)[0] for advisory in advisories for package in advisory["packages"]}
-    wanted = {name for name in named & set(installed) if not any(fnmatchcase(name, each) for each in exclude)}
+    wanted = set(without(sorted(named & set(installed)), exclude))
     held = wanted & {name for names in holds["locks"].values() for name in names}
     return tuple(sorted(wanted - held)), tuple(sorted(held))
 

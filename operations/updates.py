@@ -63,7 +63,10 @@ def packages(
     if missing := sorted(set(names) - set(installed)):
         message = f"{', '.join(missing)}: not installed on this host, so there is nothing to update"
         raise OperationError(message)
-    chosen = tuple(names)
+    chosen = _updates.without(names, exclude)
+    if names and not chosen:
+        host.noop(f"{', '.join(names)}: excluded")
+        return
     if security or minimum_score:
         chosen = _severe(minimum_score, exclude, installed)
         if not chosen:

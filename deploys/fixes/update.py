@@ -17,7 +17,7 @@ from pyinfra import host
 from deploys._run import contained
 from deploys.fixes._fix import begin_fix, decimal, listed, number, one_of, yes
 from deploys.guard import guarding
-from deploys.update.leave import draining, holding_slot
+from deploys.update.leave import draining, holding_slot, pinned
 from deploys.update.way_back import SECONDS, WATCHED_SECONDS, proved_before, proved_or_undone, undo
 from inventories._merge import effective_of
 from operations import reboot, updates
@@ -38,7 +38,7 @@ with contained():
     with guarding("update", undo() if policies else None, owner, SECONDS):
         updates.packages(
             name=f"Download the updates of {what}" if download else f"Update {what}",
-            names=names, exclude=exclude, security=security, minimum_score=score, download_only=download,
+            names=names, exclude=[*exclude, *pinned()], security=security, minimum_score=score, download_only=download,
             way_back=way_back,
         )  # fmt: skip
     if restart != "no" and not download:

@@ -11,6 +11,7 @@ from pyinfra.api import OperationError
 from pyinfra.context import ctx_host
 
 from deploys.guard import Owner
+from deploys.policies.packages import Packages
 from deploys.policies.update import Update
 from deploys.update.slots import HoldingSlot
 from inventories._merge import effective_of
@@ -54,3 +55,9 @@ def holding_slot(owner: Owner) -> AbstractContextManager[None]:
     if policy is None or policy.slot is None:
         return nullcontext()
     return around(ctx_host.get(), HoldingSlot(ctx_host.get(), policy.slot, owner))
+
+
+def pinned() -> list[str]:
+    """The packages of which the current host's packages policy wants exactly one version: no update touches them."""
+    policy = effective_of(host).get(Packages.name)
+    return sorted(policy.exact) if isinstance(policy, Packages) else []

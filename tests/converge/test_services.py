@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_before_the_reload_or_the_restart_is_made_good(ser
         ("Type=oneshot", "Typ=oneshot", "beat.service:2: Unknown key 'Typ'"),
         ("OnCalendar=daily", "OnCalendar=never", "beat.timer:2: Failed to parse calendar specification"),
         ("/bin/sleep", "/bin/slep", "Command /bin/slep is not executable"),
-        ('DropIn(unit="sshd.service"', 'DropIn(unit="haproxy.service"', "there is no unit haproxy.service on this host"),
+        ('DropIn(unit="sshd.service"', 'DropIn(unit="ftpd.service"', "there is no unit ftpd.service on this host"),
     ],
 )
 def test_what_systemd_does_not_accept_is_not_put_in_place(services, on, old: str, new: str, said: str) -> None:

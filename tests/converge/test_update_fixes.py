@@ -31,7 +31,7 @@ hosts = fleet(
                 Repository(id=name, url=f"http://packages.lab/{name}", key="photon-lab")
                 for name in ("photon", "photon-updates")
             ],
-            exact={"tree": "2.1.0"},
+            exact={"jq": "1.7.1"},
         ),
         Update(
             minversions={"openssl": "3.0.13"},
@@ -50,6 +50,7 @@ def fleet(lab, tmp_path_factory) -> str:
     path.write_text(TEXT.replace("SLOTS", str(path.with_name("slots.json"))))
     done = converge(inventory=str(path))
     assert done.status == 0, done.all
+    run("ssh", "-F", lab.ssh_config(), NAME, "tdnf -q -y install tree-2.1.0")
     return str(path)
 
 
@@ -82,6 +83,11 @@ def test_only_what_is_severe(fix, version) -> None:
     again = fix("update", "security=true", "score=7.0")
     assert (again.status, changes(again)["success"]) == (0, RECORDS), again.all
     assert "score=high: a number such as 7.5" in fix("update", "score=high").err
+
+
+def test_what_the_packages_policy_wants_exactly_is_left_alone(fix, version) -> None:
+    assert fix("update", "packages=jq").status == 0
+    assert version("jq") == "1.7.1"
 
 
 def test_downloaded_ahead_of_time(fix, version, on) -> None:
