@@ -115,7 +115,7 @@ def test_what_is_not_signed_or_no_repository_is_refused(mirror, policy, on) -> N
     mirror.converge(policy("photon"))
     before = (links(on), snapshots(on))
     for upstream, sentence in {
-        "unsigned": "refused: unsigned-tool-1.0-1.ph5.x86_64.rpm: it is not signed; nothing was published",
+        "unsigned": "refused: tree-2.2.0-1.ph5.x86_64.rpm: it is not signed; nothing was published (1 more)",
         "stranger": "refused: stranger-tool-1.0-1.ph5.x86_64.rpm: it is signed by a key that is not pinned",
         "portal": "http://packages.lab/portal answers with something else than a repository",
     }.items():
