@@ -183,8 +183,9 @@ def test_nobody_can_log_in_after_the_reboot(fleet, offered, state, on) -> None:
     assert "the host is not back 10 s after its reboot was asked for" in done.err
     # Nobody but the package's own script starts sshd for a moment before the host reboots once more.
     settled = (
-        "systemctl is-system-running | grep -qE 'running|degraded' && [ -e /var/lib/photon-fleet/records/new/*.update ] "
-        f"&& [ $(systemctl show -p ActiveState --value {WATCH}) = inactive ]"
+        "systemctl is-system-running | grep -qE 'running|degraded' && "
+        "ls /var/lib/photon-fleet/records/new/*.update && "
+        f"[ $(systemctl show -p ActiveState --value {WATCH}) = inactive ]"
     )
     end = time.monotonic() + 120
     while run("ssh", "-F", client.ssh_config(), NAME, settled).status and time.monotonic() < end:
