@@ -30,13 +30,13 @@ from deploys.policies.hardening import Hardening
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
-OPTIONS = ("only", "prove", "why", "promote", "sync", "snapshot", "commit")
-"""What the entries of deploys take by `--data`; any other name is the user's own."""
-FIX_OPTIONS = frozenset(
-    "address download exclude if_due journal minutes new no_way_back now old packages parts reboot score seconds "
-    "security to unblock unit version".split()
+OPTIONS = ("only", "prove", "why")
+"""What every entry takes by `--data`. Any other name is the user's own, unless it looks like one of these."""
+MORE_OPTIONS = frozenset(
+    "address commit download exclude if_due journal minutes new no_way_back now old packages parts promote reboot "
+    "score seconds security snapshot sync to unblock unit version".split()
 )
-"""What the fixes take besides: no misspelt ones of the others."""
+"""What single entries and fixes take. Nothing is held against these: `ssh_port` looks like `snapshot`."""
 
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]
@@ -249,6 +249,6 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
             problems += [f"--data only={value}: {text}" for text in unknown]
         elif key == "prove" and value.lower() not in {"true", "false"}:
             problems.append(f"--data prove={value}: true or false")
-        elif key not in {*OPTIONS, *FIX_OPTIONS} and near(key, OPTIONS):
+        elif key not in {*OPTIONS, *MORE_OPTIONS} and near(key, OPTIONS):
             problems.append(f"--data {key}: no such option{near(key, OPTIONS)}")
     return problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -103,22 +104,26 @@ def address(lab):
 
 @pytest.fixture
 def cut_while_it_runs(lab):
-    """Runs a deploy file on db-1 and pulls the host's cable 4 s later: status, errors, and the seconds from then."""
+    """Runs a deploy file on db-1 and pulls the host's cable while it works: status, errors, the seconds from then."""
 
     def run_and_cut(deploy: Path) -> tuple[int, str, float]:
+        said = deploy.with_suffix(".said")
         process = subprocess.Popen(
             [program("pyinfra"), INVENTORY, deploy, "-y", "--limit", "db-1"], cwd=ROOT, text=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=said.open("w"), stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            time.sleep(4)
+            begun = time.monotonic()
+            while "] Connected" not in re.sub(" +", " ", said.read_text()) and time.monotonic() < begun + 60:
+                time.sleep(0.1)
+            time.sleep(3)
             lab.cut("db-1")
             cut = time.monotonic()
-            _, err = process.communicate(timeout=150)
+            process.wait(timeout=150)
         finally:
             lab.cut("db-1", down=False)
             process.kill()
-        return process.returncode, err, time.monotonic() - cut
+        return process.returncode, said.read_text(), time.monotonic() - cut
 
     return run_and_cut
 

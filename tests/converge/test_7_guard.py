@@ -157,7 +157,9 @@ def test_a_run_that_is_killed_right_after_the_change(cut, good, lab, on, then: s
     told = converge(inventory=good)
     assert told.status == 0, told.all
     because = "timer" if then == "waits" else "boot"
-    assert told.err.count(f"because: {because}. All that it touched is as it was before.") >= 3, told.err
+    assert f"because: {because}. All" in told.err, told.err
+    # On a busy machine the timer of the first host may be sooner than the boot of the last.
+    assert told.err.count("All that it touched is as it was before.") >= 3, told.err
 
 
 def test_another_run_is_refused_while_a_change_is_not_confirmed(good, on) -> None:

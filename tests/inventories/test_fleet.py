@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories._fleet import FIX_OPTIONS
+from inventories._fleet import MORE_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -166,4 +166,4 @@ def test_every_option_of_a_fix_is_known() -> None:
     call = re.compile(r'(?:option|number|yes|listed|decimal|one_of|public_key)\("([a-z_]+)"')
     asked = {name for file in folder.glob("*.py") for name in call.findall(file.read_text())}
     assert "reboot" in asked
-    assert asked <= FIX_OPTIONS
+    assert asked <= MORE_OPTIONS
