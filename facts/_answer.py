@@ -67,16 +67,16 @@ def command(arguments: str) -> str:
     return f'{{ out=$({run}); rc=$?; }} 3>&1; printf \'\\n{MARK}%s\\n%s\\n\' "$rc" "$out"'
 
 
-def answer(lines: list[str]) -> Answer:
-    """What `command` printed.
+def answer(lines: list[str], program: str = "tdnf", mark: str = MARK) -> Answer:
+    """What `command` printed, or another shell command that frames an answer with a mark.
 
     Raises:
         AnswerError: the mark is missing, so the shell did not get to the end.
     """
     for index, line in enumerate(lines):
-        if line.startswith(MARK) and line[len(MARK) :].strip().isdecimal():
-            return Answer(int(line[len(MARK) :]), "\n".join(lines[index + 1 :]), "\n".join(lines[:index]))
-    message = "the answer of tdnf is incomplete"
+        if line.startswith(mark) and line[len(mark) :].strip().isdecimal():
+            return Answer(int(line[len(mark) :]), "\n".join(lines[index + 1 :]), "\n".join(lines[:index]))
+    message = f"the answer of {program} is incomplete"
     raise AnswerError(message)
 
 

@@ -13,6 +13,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from facts import _answer
 from facts._answer import Answer, AnswerError
 
 if TYPE_CHECKING:
@@ -100,11 +101,7 @@ def answer(lines: list[str]) -> Answer:
     Raises:
         AnswerError: the mark is missing, so the shell did not get to the end.
     """
-    for index, line in enumerate(lines):
-        if line.startswith(MARK) and line[len(MARK) :].strip().isdecimal():
-            return Answer(int(line[len(MARK) :]), "\n".join(lines[index + 1 :]), "\n".join(lines[:index]))
-    message = "the answer of ostree is incomplete"
-    raise AnswerError(message)
+    return _answer.answer(lines, "ostree", MARK)
 
 
 def split_refspec(origin: str | None) -> tuple[str, str] | None:
