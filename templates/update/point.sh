@@ -92,12 +92,15 @@ save() {
   mv -T "$new" "$point" && sync -f "$state" && rm -rf "$state/before" && echo saved
 }
 
+# What differs from its package, but for what someone has written into a configuration file.
+differs() { rpm -V "$1" 2>/dev/null | grep -v '^..5[^ ]* *c ' | grep -q .; }
+
 # Whole files only: a transaction that was killed may have left some of each version.
 mend() {
   for file in "$point"/old/*.rpm; do
     [ -f "$file" ] || continue
     name=$(rpm -qp --qf '%{NAME}' "$file" 2>/dev/null)
-    if rpm -q "$name" >/dev/null 2>&1 && rpm -V --nomtime --noconfig "$name" 2>/dev/null | grep -q .; then
+    if rpm -q "$name" >/dev/null 2>&1 && differs "$name"; then
       rpm -U --oldpackage --replacepkgs --nodeps "$file" || fail "$name could not be laid down again"
     fi
   done
