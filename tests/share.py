@@ -1,7 +1,8 @@
 """Two processes run the tests, each with a lab of its own: most of a lab's tests are waiting.
 
 Both collect everything; a process runs a file when it is the first to claim it, one from the front of the list, the
-other from its end. Virtual machines need all cores: their files come first, and the second process after them.
+other from its end. Virtual machines need all cores: their files come first, and meanwhile the second process makes do
+with tests that need no lab, and with what is left of the cores.
 pytest-xdist is no help here: pyinfra has gevent replace the threads that its processes wait with.
 `--processes 1` runs all in one; so do a single file, the proof of an inventory and a debugger.
 """
@@ -13,12 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from enum import IntEnum
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 FIRST_LAB = ("photon-test", "10.84.0")
+FREE = "free"
+"""A file beside the claims: there are no virtual machines any more."""
+
+LOW_PRIORITY = 15
+
+
+class Kind(IntEnum):
+    """What a test needs, in the order in which the first process takes them."""
+
+    VM = 0
+    LAB = 1
+    PURE = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,16 +86,19 @@ class First(Claims):
         self._shares = False
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: not _is_vm(item))
+        items.sort(key=_kind)
         option = config.option
-        files = {item.path for item in items if item.get_closest_marker("lab") and not _is_vm(item)}
+        files = {item.path for item in items if _kind(item) is Kind.LAB}
         alone = option.processes == 1 or option.inventory or option.usepdb or option.collectonly or os.geteuid() != 0
         self._shares = len(files) > 1 and not alone
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        if self._shares and self._second is None and not _is_vm(item):
-            self._share(item.session)
+        if self._shares:
+            if self._second is None:
+                self._share(item.session)
+            if self.directory is not None and _kind(item) is not Kind.VM:
+                (self.directory / FREE).touch()
         return super().pytest_runtest_protocol(item)
 
     def _share(self, session: pytest.Session) -> None:
@@ -121,12 +138,31 @@ class First(Claims):
 
 
 class Second(Claims):
-    """The process that takes the files from the end of the list."""
+    """The process that takes the files from the end of the list, those that need no lab first."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._parent = os.getppid()
+        self._free = False
+        os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        others = [item for item in items if not _is_vm(item)]
+        others = [item for item in items if _kind(item) is not Kind.VM]
         files = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
-        items[:] = [item for tests in reversed(files) for item in tests]
+        first, second = ([each for each in files if (_kind(each[0]) is Kind.LAB) is lab] for lab in (False, True))
+        items[:] = [item for tests in [*first, *reversed(second)] for item in tests]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        while not self._free and _kind(item) is Kind.LAB:
+            if os.getppid() != self._parent:
+                pytest.exit("the first process is gone")
+            self._free = self.directory is not None and (self.directory / FREE).exists()
+            if self._free:
+                os.setpriority(os.PRIO_PROCESS, 0, 0)
+            else:
+                time.sleep(0.2)
+        return super().pytest_runtest_protocol(item)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -134,8 +170,10 @@ class Second(Claims):
             (self.directory / "status").write_text(str(int(session.exitstatus)))
 
 
-def _is_vm(item: pytest.Item) -> bool:
-    return item.get_closest_marker("vm") is not None
+def _kind(item: pytest.Item) -> Kind:
+    if item.get_closest_marker("vm"):
+        return Kind.VM
+    return Kind.LAB if item.get_closest_marker("lab") else Kind.PURE
 
 
 def _runs(pid: int) -> bool:

@@ -34,7 +34,7 @@ class Risk(StrEnum):
 class Model(BaseModel):  # noqa: PLW1641 - pydantic makes the hash of a frozen model
     """A frozen value that refuses unknown fields, with errors that name the user's own file and line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_enum_values=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
     _origin: str = PrivateAttr(default="")
 
