@@ -202,6 +202,18 @@ def test_a_way_back_that_was_interrupted_goes_on(place) -> None:
     assert outcome("x", lines).startswith("REVERTED: ")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_change_that_had_not_begun_is_not_said_to_be_undone(place, begun: bool) -> None:
+    place.running = f"{RUNNING}\nuntouched() {{ [ ! -e {place.root}/begun ]; }}"
+    place.call(place.write(), "arm")
+    if begun:
+        (place.root / "begun").touch()
+    _, lines, _ = place.armed("revert", "refused: no room")
+    told = outcome("x", lines)
+    assert told.startswith("REVERTED: " if begun else "NOT CHANGED: the change to x of 20")
+    assert begun or told.endswith("was not begun (refused: no room).")
+
+
 def test_what_cannot_be_put_back_is_named(place) -> None:
     place.call(place.write(), "arm")
     wreck(place.etc)

@@ -243,6 +243,8 @@ def outcome(policy: str, lines: list[str]) -> str:
     if "result" not in found:
         return ""
     told = f"the change to {found.get('policy', policy)} of {found.get('armed')} by {found.get('by')} (commit "
+    if found["result"] == "untouched":
+        return f"NOT CHANGED: {told}{found.get('commit')}) was not begun ({found.get('because')})."
     told += f"{found.get('commit')}) was undone by the host at {found.get('undone')}, because: {found.get('because')}"
     if found["result"] == "reverted":
         return f"REVERTED: {told}. All that it touched is as it was before."

@@ -152,6 +152,8 @@ def test_a_host_that_could_not_go_back_is_not_updated(fix, version, on) -> None:
     assert "this host could not go back: no signed package file is to be had of curl-8.7.1-1.ph5.x86_64 curl-libs-" in (
         refused.err
     ), refused.err
+    assert "NOT CHANGED: the change to update" in refused.err
+    assert "REVERTED" not in refused.err
     assert version("curl") == "8.7.1"
     done = fix("update", "packages=curl,curl-libs", "no_way_back=true")
     on(
