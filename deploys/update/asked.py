@@ -23,6 +23,7 @@ class Asked:
         version: of an image, or its checksum; "" for the newest.
         restart: whether a reboot follows: when one is due, or always.
         seconds: how long it may take.
+        only_after_change: "always" means whenever the update changed something.
         way_back: whether the host has to be able to go back, and does so when a proof fails.
     """
 
@@ -34,6 +35,7 @@ class Asked:
     version: str = ""
     restart: Restart = "no"
     seconds: int = 600
+    only_after_change: bool = False
     way_back: bool = True
 
     def what(self, *, image: bool) -> str:

@@ -28,7 +28,7 @@ def take_packages(owner: Owner, asked: Asked, policies: Sequence[Policy], second
         proved_before(name="Look what is proved before", policies=proved)
     # The guard takes the way back when nobody can log in afterwards; without files to go back to there is none.
     with guarding("update", undo() if proved else None, owner, seconds):
-        updates.packages(
+        done = updates.packages(
             name=f"Download the updates of {what}" if asked.download else f"Update {what}",
             names=list(asked.packages), exclude=[*asked.exclude, *pinned()], security=asked.security,
             minimum_score=asked.score, download_only=asked.download, way_back=asked.way_back,
@@ -37,7 +37,7 @@ def take_packages(owner: Owner, asked: Asked, policies: Sequence[Policy], second
         with holding_slot(owner):
             reboot.rebooted(
                 name="Reboot", seconds=asked.seconds, if_due=asked.restart == "due", watched=watched if proved else 0,
-                **draining(),
+                _if=[done.did_change] if asked.only_after_change else [], **draining(),
             )  # fmt: skip
     if proved:
         proved_or_undone(name="Prove every policy", policies=proved, seconds=asked.seconds)
