@@ -61,7 +61,7 @@ class ImageUpdate(FactBase[Note]):
     def command(self) -> str:
         return (
             f'for f in {" ".join(_VALUES)}; do [ ! -s {NOTE}/$f ] || echo "$f $(cat {NOTE}/$f)"; done; '
-            f"[ ! -e {NOTE}/unproved ] || echo unproved; "
+            f"{{ [ ! -e {NOTE}/unproved ] && [ ! -e {NOTE}/expired ]; }} || echo unproved; "
             f"[ ! -s {NOTE}/failing ] || sed 's/^/failing /' {NOTE}/failing; "
             f"[ ! -s {HELD_IMAGES} ] || sed 's/^/held /' {HELD_IMAGES}; echo end"
         )

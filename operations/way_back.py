@@ -118,6 +118,9 @@ def image_gone_back(
             seconds=seconds, containers=containers, drain_seconds=drain_seconds, nfs_clients=nfs_clients
         )
         yield FunctionCommand(_sees, (noted["before"],), {})
+    if noted["unproved"]:
+        # Such as one that did not even boot: it would be the next update again.
+        yield call("hold", name=IMAGE)
     yield call("confirm", name=IMAGE)
 
 

@@ -148,7 +148,7 @@ def _back(policies: list[Policy], broken: list[Verdict], noted: Note, seconds: i
     bad = _running()["checksum"]
     boot = read(Booted)["id"]
     yield call("hold", name=IMAGE)
-    yield from ostree.rolled_back._inner(bad=bad)  # noqa: SLF001
+    yield call("back", name=IMAGE)
     yield StringCommand(REBOOT)
     yield FunctionCommand(come_back, (boot, seconds), {})
     # Not before: until then the host's own timer is what ends this.

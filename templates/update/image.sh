@@ -21,7 +21,7 @@ fail() {
 }
 
 # Each `ostree admin` waits for its lock for ever.
-limited() { timeout -k 10 "$@" </dev/null; }
+limited() { timeout -k 10 "$@" </dev/null 9>&-; }
 
 status() { limited 60 ostree admin status; }
 
@@ -61,6 +61,8 @@ hold() {
 
 back() {
   before=$(value before)
+  # A run and the timer may come to this at once, and rpm-ostree's way is a toggle.
+  exec 9> "$state/image.lock" && flock -w 300 9 || fail "somebody else goes back on this host, and does not end"
   [ -n "$before" ] || fail "it is not noted what ran before the update"
   [ "$(first)" != "$before" ] || { echo back; return 0; }
   place=$(status | sed -n "s/^[* ] \([^ ]*\) \($before[.][0-9]*\).*/\1 \2/p" | head -n 1)
@@ -77,14 +79,15 @@ back() {
   echo back
 }
 
+service=photon-fleet-update.service
 timer=photon-fleet-update.timer
 units=/etc/systemd/system
 
 # These units are in /etc, which the update takes along into the new image.
 watch() {
   case $1 in ''|*[!0-9]*) fail "$1 is no number of seconds" ;; esac
-  [ -e "$note/unproved" ] || return 0
-  cat > "$units/photon-fleet-update.service" <<UNIT || fail "the unit that goes back cannot be written"
+  is_open || return 0
+  cat > "$units/$service" <<UNIT || fail "the unit that goes back cannot be written"
 [Unit]
 Description=Go back from an image that nobody confirmed after its first boot (Photon Fleet)
 [Service]
@@ -100,18 +103,26 @@ AccuracySec=1s
 [Install]
 WantedBy=timers.target
 UNIT
-  chmod 644 "$units/photon-fleet-update.service" "$units/$timer"
+  chmod 644 "$units/$service" "$units/$timer"
   sync -f "$units" && systemctl daemon-reload && systemctl --quiet enable "$timer" || fail "the timer cannot be enabled"
 }
 
 disarm() {
   [ -e "$units/$timer" ] || return 0
-  systemctl --quiet disable --now "$timer" && rm -f "$units/$timer" "$units/photon-fleet-update.service" &&
+  systemctl --quiet disable --now "$timer" && rm -f "$units/$timer" "$units/$service" &&
     systemctl daemon-reload || fail "the way back could not be called off"
 }
 
+# Confirmed or expired is decided by who renames this file; a way back that was cut short leaves the other one.
+is_open() { [ -e "$note/unproved" ] || [ -e "$note/expired" ]; }
+
 confirm() {
-  rm -f "$note/unproved"
+  if ! mv -f "$note/unproved" "$note/proved" 2>/dev/null && [ -e "$note/expired" ]; then
+    case $(systemctl show --property=ActiveState --value "$service") in
+      activating) fail "nobody confirmed the image in time: the host goes back from it at this moment" ;;
+    esac
+    rm -f "$note/expired"
+  fi
   disarm
 }
 
@@ -123,15 +134,18 @@ record() {
 
 # Called by the timer; in the /etc of an older image it may still be there when all is over.
 expire() {
-  [ -e "$note/unproved" ] || { disarm; exit 0; }
+  is_open || { disarm; exit 0; }
   # The update is not what runs: there is nothing to go back from, and the next run has to tell why.
   [ "$(running)" != "$(value before)" ] || { disarm; exit 0; }
+  mv -f "$note/unproved" "$note/expired" 2>/dev/null
+  [ -e "$note/expired" ] || exit 0
   image=$(value staged_version)
   # In shells of their own: what fails ends them, and what follows must be done all the same.
   ( hold )
   if ( back ) >&2; then
     record "went back from image ${image:-?}, as nobody confirmed it after its first boot"
-    ( confirm )
+    rm -f "$note/expired"
+    ( disarm )
     sync
     systemctl --no-block reboot
   else

@@ -26,6 +26,7 @@ from inventories._fleet import fleet, host
 _site = Services(units=[Service(unit="site.service", running=True)])
 hosts = fleet(host("img-3", _site, lab_image=True), host("img-4", _site, lab_image="ostree"), connector="lab")
 """
+KEPT = 'Update(install="all", reboot="always")'
 REBOOT = ("--data", "reboot=due")
 GOOD, BAD, BETTER, SILENT, LARGE = (f"5.0_minimal.{number}" for number in range(11, 16))
 SITE = "[Unit]\nDescription=The site's\n[Service]\nExecStart=%s\n"
@@ -108,9 +109,13 @@ def test_an_image_that_breaks_a_check_is_rolled_back_and_held_back(fix, runs) ->
     both(fix("update", "--data", f"version={BAD}"), f"{BAD} is held back, as this host has gone back from it")
 
 
-def test_a_newer_image_ends_the_hold_and_a_person_can_go_back(fix, runs) -> None:
+def test_a_newer_image_ends_the_hold_and_a_person_can_go_back(fleet, fix, runs) -> None:
+    policy = fleet.with_name("policy.py")
+    policy.write_text(
+        "from deploys.policies.update import Update\n" + INVENTORY.replace("_site, lab", f"{KEPT}, _site, lab")
+    )
     published(BETTER)
-    ok(fix("update", *REBOOT))
+    ok(converge(inventory=str(policy)))
     assert runs() == [BETTER] * 2
     done = fix("roll_back")
     assert done.status == 0, done.all

@@ -125,6 +125,9 @@ class Host:
             .replace("PATH=/usr/local/sbin", f"PATH={place / 'bin'}:/usr/local/sbin")
         )
 
+    def systemctl(self, more: str) -> None:
+        (self.place / "bin/systemctl").write_text(f'#!/bin/sh\necho "systemctl $*" >> {self.place}/calls\n{more}\n')
+
     def boots(self, running: str, *menu: str) -> None:
         (self.place / "runs").write_text(f"{running}\n")
         (self.place / "menu").write_text("".join(f"{each}\n" for each in menu))
@@ -218,13 +221,34 @@ def test_a_host_that_cannot_go_back_does_not_reboot_over_and_over(host) -> None:
 def test_a_timer_that_is_left_does_nothing(host, running) -> None:
     updated(host)
     if running == NEW:
-        (host.state / "image/unproved").unlink()
+        assert host.call("confirm") == (0, "")
+        host.call("watch", "600")
     host.boots(running, running, OTHER)
     assert host.call("expire") == (0, "")
     assert host.menu[0] == running
     assert "reboot" not in host.calls
     assert not host.records()
     assert not list(host.units.iterdir())
+
+
+def test_who_is_first_confirms_or_goes_back(host) -> None:
+    updated(host)
+    (host.state / "image/unproved").rename(host.state / "image/expired")
+    host.systemctl("[ $1 != show ] || echo activating")
+    said = "nobody confirmed the image in time: the host goes back from it at this moment"
+    assert host.call("confirm") == (1, said)
+    # It was cut short, and nothing of it runs any more.
+    host.systemctl("[ $1 != show ] || echo inactive")
+    assert host.call("confirm") == (0, "")
+    assert not (host.state / "image/expired").exists()
+
+
+def test_a_way_back_that_was_cut_short_is_taken_at_the_next_boot(host) -> None:
+    updated(host)
+    (host.state / "image/unproved").rename(host.state / "image/expired")
+    assert host.call("expire")[0] == 0
+    assert host.menu[0] == OLD
+    assert not (host.state / "image/expired").exists()
 
 
 def test_a_confirmed_image_is_watched_no_more(host) -> None:
