@@ -81,7 +81,7 @@ class Update(Policy):
     """How a host is kept current."""
 
     name: ClassVar[str] = "update"
-    risk: ClassVar[Risk] = Risk.NONE
+    risk: ClassVar[Risk] = Risk.REBOOT
     unproved: ClassVar[Mapping[str, str]] = {
         "windows": "the controller keeps to them; the host knows nothing of them",
         "freezes": "the controller keeps to them; the host knows nothing of them",

@@ -13,7 +13,7 @@ import pytest
 from pyinfra.api import OperationError
 
 from deploys.update.asked import Asked
-from facts.image import note, standing
+from facts.image import is_held, note, standing
 from operations._images import no_way_back
 from operations._point import IMAGE, script
 
@@ -65,6 +65,13 @@ ROOM = {"free": 1 << 20, "size": 1 << 25, "separate": True}
 def test_a_host_that_could_not_go_back(tool, changed, free, why) -> None:
     found = no_way_back({"tool": tool, "busy": None, "deployments": [{**RUNS, **changed}]}, {**ROOM, "free": free})
     assert found is None if why is None else why in found
+
+
+@pytest.mark.parametrize("wanted", [OTHER, "5.0_minimal.7"])
+def test_a_held_image_is_known_by_its_version_and_its_checksum(wanted) -> None:
+    noted = {**BLANK, "held": [{"checksum": OTHER, "version": "5.0_minimal.7"}]}
+    assert is_held(noted, wanted)
+    assert not is_held(noted, NEW)
 
 
 def test_options_are_those_of_the_host() -> None:
