@@ -155,6 +155,9 @@ def test_a_whole_image_whatever_is_killed_and_when(place, on, lab, update, recor
     finally:
         record_property("summary", f"image updates killed {len(hits)} times, seed {SEED}: " + "; ".join(hits))
         last = [(place / f"last-{name}").read_text(errors="replace") for name in HOSTS]
+        # What a host said that does not come back is gone with the lab.
+        consoles = [spec.directory / "console.log" for spec, _ in lab.status() if spec.name in HOSTS]
+        last += [path.read_text(errors="replace")[-2000:] for path in consoles if path.exists()]
         print(f"seed {SEED}: {hits}", *last, sep="\n")
     for name in HOSTS:
         assert on(name, "ostree fsck -q --repo=/ostree/repo >/dev/null && echo whole") == "whole\n"
