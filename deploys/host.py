@@ -1,4 +1,4 @@
-"""Bring hosts to their policies, and prove it.
+"""Bring hosts to their policies, install what their update policy wants, and prove it.
 
 pyinfra inventories/prod.py deploys/host.py                                    every policy of every host
 pyinfra inventories/prod.py deploys/host.py --dry                              what would change
@@ -11,6 +11,7 @@ from pyinfra import host
 
 from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
 from deploys.guard import guarded
+from deploys.update.current import keep_current
 from inventories._merge import effective_of
 
 known_to_inspect(__file__)
@@ -27,6 +28,9 @@ for kind in host.loop(selected()):
             with guarded(policy, owner):
                 policy.apply()
             applied.append(policy)
+
+with contained():
+    keep_current(owner, applied)
 
 if host.data.get("prove", default=True):
     proof(name="Prove every policy", policies=applied)

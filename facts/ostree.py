@@ -250,12 +250,13 @@ class BootSpace(FactBase[Space | None]):
 
         {"free": 104857600, "size": 314572800, "separate": True}
 
-    `free` is what root may write. Source of the format: GNU coreutils' `stat -f`, mountpoint(1).
+    `free` is what anybody may write: what ext4 keeps for itself not even root has. Source of the format: GNU
+    coreutils' `stat -f`, mountpoint(1).
     """
 
     @override
     def command(self) -> str:
-        return on_image_host("stat -f -c '%f %b %S' /boot && { mountpoint -q /boot && echo yes || echo no; }")
+        return on_image_host("stat -f -c '%a %b %S' /boot && { mountpoint -q /boot && echo yes || echo no; }")
 
     @override
     @contained

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Sequence
 from pyinfra.api import OperationError
 
 from facts._ostree import Commit, Deployment, ImageHost, having, split_refspec
+from facts.image import Note
+from facts.ostree import Space
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[A-Za-z0-9_.][\w.+~:/@-]*")
 _READ_ONLY = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/ostree", "/sysroot", "/boot")
 _WRITABLE = ("/usr/local",)
 _NOT_IN_PACKAGES = ("/opt", "/usr/local", "/var", "/home", "/root", "/srv", "/mnt")
+_LOST = {"development", "transient"}
+SPARE_BYTES = 256 << 10
 _TOP = re.compile(r"/(?:etc|var|opt|home|root|srv|mnt|tmp|run|dev|proc|sys|media)(?:/.*)?")
 
 
@@ -153,6 +157,61 @@ def way_back(found: ImageHost, bad: str) -> Deployment | None:
             return each
     message = f"there is no other image than {bad} on this host: it cannot go back"
     raise OperationError(message)
+
+
+def require_way_back(found: ImageHost, noted: Note) -> None:
+    """Refuse to go back from an image that did not come with the last update that was noted.
+
+    Raises:
+        OperationError: what is noted, and what there is.
+    """
+    if not noted["before"]:
+        message = (
+            "no update is noted on this host that it could go back from: name the image that it is to run "
+            "(deploys/fixes/update.py --data version=...)"
+        )
+        raise OperationError(message)
+    first = found["deployments"][0]
+    if first["checksum"] not in {noted["before"], noted["staged"]}:
+        message = (
+            f"the next boot starts {first['version'] or first['checksum'][:12]}, which did not come with the update of "
+            f"{noted['at']}: name the image that the host is to run (deploys/fixes/update.py --data version=...)"
+        )
+        raise OperationError(message)
+    if not any(each["checksum"] == noted["before"] for each in found["deployments"]):
+        name = noted["before_version"] or noted["before"][:12]
+        message = (
+            f"{name}, which ran before the last update, is not on this host any more: stage it from its repository "
+            f"(deploys/fixes/update.py --data version={name})"
+        )
+        raise OperationError(message)
+
+
+def no_way_back(found: ImageHost, boot: Space | None) -> str | None:
+    """Why a host could not go back to the image that it runs after an update; None when it could.
+
+    Any update keeps the image that runs, so that this is about what would be lost of it, and about /boot, where the
+    way back has to write the menu of the next boot.
+    """
+    running = having(found["deployments"], "booted")
+    if running is None:
+        return "none of its images is the one that runs"
+    name = running["version"] or running["checksum"][:12]
+    if running["unlocked"] in _LOST:
+        return (
+            f"{name} is unlocked ({running['unlocked']}), and what was changed in it is lost with the next boot: boot "
+            "it anew first"
+        )
+    if found["tool"] == "ostree" and split_refspec(running["origin"]) is None:
+        return (
+            f"{name} follows {running['origin'] or 'nothing'} and no branch of a remote: rebase the host to one first"
+        )
+    if boot is not None and boot["free"] < SPARE_BYTES:
+        return (
+            f"/boot has no room for the menu of another boot ({boot['free']} bytes are free, and {SPARE_BYTES} are "
+            "needed): see what is in it that is no image's, or remove an image that is not needed"
+        )
+    return None
 
 
 def index_of(found: ImageHost, wanted: str) -> int:

@@ -26,15 +26,16 @@ SECONDS = 3600
 QUICK_SECONDS = 120
 
 # A staged update that does not fit into /boot succeeds now and is gone after the reboot, without a trace in status. The
-# name of a kernel's directory in /boot is the checksum of kernel and initramfs.
+# name of a kernel's directory in /boot is the checksum of kernel and initramfs; one that did not fit leaves it empty.
 FITS_IN_BOOT = r"""
 new=$(ostree admin status | sed -n '1s,^..\([^ ]*\) \([^ ]*\) .*,/ostree/deploy/\1/deploy/\2,p')
 k=$(ls -d "$new"/usr/lib/modules/*/vmlinuz 2>/dev/null | head -n 1)
 if [ -e /run/ostree/staged-deployment ] && [ -n "$k" ]; then
   i=${k%/*}/initramfs.img; [ -e "$i" ] || i=
   sum=$(cat "$k" $i | sha256sum | cut -d' ' -f1)
-  if ! ls -d /boot/ostree/*-"$sum" >/dev/null 2>&1; then
-    need=$(cat "$k" $i | wc -c); free=$(stat -f -c '%a %S' /boot); free=$((${free% *} * ${free#* }))
+  need=$(cat "$k" $i | wc -c)
+  if [ "$(cat /boot/ostree/*-"$sum"/vmlinuz* /boot/ostree/*-"$sum"/initramfs* 2>/dev/null | wc -c)" -lt "$need" ]; then
+    free=$(stat -f -c '%a %S' /boot); free=$((${free% *} * ${free#* }))
     if [ "$free" -lt "$need" ]; then
       ostree admin undeploy 0 >/dev/null
       echo "error: Installing kernel: $need bytes, and $free are free: No space left on device" >&2; exit 1

@@ -1,4 +1,4 @@
-"""The point that a package host can go back to: a script that is sent with each call (templates/update/point.sh)."""
+"""The way back of an update: a script that is sent with each call (templates/update/point.sh, image.sh)."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ if TYPE_CHECKING:
     from facts._update import Point
 
 STATE = "/var/lib/photon-fleet/update"
-SCRIPT = Path(__file__).resolve().parents[1] / "templates" / "update" / "point.sh"
+SCRIPTS = Path(__file__).resolve().parents[1] / "templates" / "update"
+POINT, IMAGE = "point.sh", "image.sh"
+"""Of a package host, and of an image host."""
 
 
 @cache
-def script() -> str:
-    """The text of the script."""
-    return SCRIPT.read_text()
+def script(name: str = POINT) -> str:
+    """The text of a script."""
+    return (SCRIPTS / name).read_text()
 
 
-def watch_command(seconds: int) -> StringCommand:
+def watch_command(seconds: int, name: str = POINT) -> StringCommand:
     """Let the host go back by itself that long after its next boot, unless `confirm` is called before."""
-    path = f"{STATE}/point.sh"
+    path = f"{STATE}/{name}"
     return StringCommand(
-        f"( umask 077; mkdir -p {STATE} && cat > {path} && sh {path} watch {int(seconds)} )", _stdin=script()
+        f"( umask 077; mkdir -p {STATE} && cat > {path} && sh {path} watch {int(seconds)} )", _stdin=script(name)
     )
 
 
-def call(*words: str) -> StringCommand:
+def call(*words: str, name: str = POINT) -> StringCommand:
     """The script's call with these words."""
-    return StringCommand(" ".join(["sh -s", *map(shlex.quote, words)]), _stdin=script())
+    return StringCommand(" ".join(["sh -s", *map(shlex.quote, words)]), _stdin=script(name))
 
 
 def leaving(plan: Plan, installed: Mapping[str, Sequence[Package]]) -> list[str]:

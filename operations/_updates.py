@@ -22,7 +22,7 @@ MINVERSIONS_FILE = f"{MINVERSIONS}/photon-fleet.conf"
 UPDATE_NUMBER = "/etc/tdnf/vars/updatenumber"
 KERNELS = frozenset({"linux", "linux-esx", "linux-rt", "linux-aws", "linux-secure"})
 """Packages of which several versions are installed side by side (`installonly_limit` of tdnf.conf)."""
-_PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._+*?\[\]-]*")
+PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._+*?\[\]-]*")
 _NUMBER = re.compile(r"latest|[0-9]{1,6}")
 _HIGHEST = 10.0
 
@@ -54,7 +54,7 @@ def require_wish(names: Sequence[str], exclude: Sequence[str], minimum_score: fl
         OperationError: with the reason.
     """
     require_names(names, "package name")
-    require_names(exclude, "package name or pattern", _PATTERN)
+    require_names(exclude, "package name or pattern", PATTERN)
     if names and (security or minimum_score):
         message = "names and a severity: one of the two says which packages are updated"
         raise refuse(message)

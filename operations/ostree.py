@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError
 
 from facts._ostree import Deployment, ImageHost, having, split_refspec
@@ -70,6 +70,7 @@ def upgraded(never: Sequence[str] = (), expected: str | None = None) -> Commands
     if is_of(_next(found), newest["checksum"]):
         _as_wanted(found, f"{said}, the newest of {remote}:{ref},")
     elif {newest["checksum"], newest["version"]} & set(never):
+        logger.warning("%s%s is held back, and %s:%s has nothing newer", host.print_prefix, said, remote, ref)
         host.noop(f"{said} is held back, and {remote}:{ref} has nothing newer")
     elif found["tool"] == "rpm-ostree":
         yield carried_out("rpm-ostree upgrade", after=FITS_IN_BOOT)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
+from facts.ostree import Deployments
 from facts.update import Booted, RebootDue
 from operations import _updates
 from operations._contain import Commands, operation, read
-from operations._point import watch_command
+from operations._point import IMAGE, POINT, watch_command
 from operations._reboot import LABEL, REBOOT, come_back, drain_command
 
 __all__ = ["LEAST_SECONDS", "MOST_SECONDS", "rebooted"]
@@ -62,6 +63,6 @@ def rebooted(
     if labels or nfs_clients:
         yield StringCommand(f"( {drain_command(labels, drain_seconds, nfs_clients=nfs_clients)} )")
     if watched:
-        yield watch_command(watched)
+        yield watch_command(watched, POINT if read(Deployments) is None else IMAGE)
     yield StringCommand(REBOOT)
     yield FunctionCommand(come_back, (before, seconds), {})

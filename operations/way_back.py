@@ -1,20 +1,27 @@
-"""The way back of a package host: to a point whose files lie on it, or to a transaction of tdnf's history.
+"""The way back of a host: to a point whose files lie on it, to a transaction of tdnf's history, to another image.
 
 Contract: as operations/tdnf.py. All steps are said before anything is done, and a second run changes nothing.
 """
 
 from __future__ import annotations
 
-from pyinfra import host
-from pyinfra.api import OperationError, StringCommand
+from collections.abc import Sequence
 
+from pyinfra import host
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from facts._ostree import having
+from facts.image import HELD_IMAGES, ImageUpdate
+from facts.ostree import Deployments, FinalizeFailure
 from facts.tdnf import TdnfPackages
 from facts.update import HELD, HeldBack, TdnfHistory, TdnfRollbackPlan, UpdatePoint
-from operations import _updates
-from operations._contain import Commands, operation, read
-from operations._point import announce, call, lines_of
+from operations import _images, _updates, ostree, reboot
+from operations._contain import Commands, fail, operation, read
+from operations._point import IMAGE, announce, call, lines_of
 
-__all__ = ["gone_back", "released", "repaired", "rolled_back"]
+__all__ = ["gone_back", "image_gone_back", "released", "repaired", "rolled_back"]
 
 
 @operation()
@@ -75,10 +82,62 @@ def gone_back() -> Commands:
     yield call("confirm")
 
 
+@operation(is_idempotent=False, idempotent_notice="It reboots when another image waits for that.")
+def image_gone_back(
+    seconds: int = 600, containers: Sequence[str] = (), drain_seconds: int = 300, *, nfs_clients: bool = False
+) -> Commands:
+    """
+    Be on the image that ran before the last update, reboot into it, and see that it runs. A second run changes nothing.
+
+    + seconds: how long the reboot may take
+    + containers: labels of containers that must have ended before it, as in `reboot.rebooted`
+    + drain_seconds: how long these, and NFS clients, are waited for
+    + nfs_clients: no NFS client may be connected any more
+
+    Needs no repository. What is not the last update that was made with a way back is refused.
+
+    **Example:**
+
+    .. code:: python
+
+        way_back.image_gone_back(name="Back to the image from before the update")
+    """
+    found = _images.require_image_host(read(Deployments))
+    noted = read(ImageUpdate)
+    first = found["deployments"][0]
+    _images.require_way_back(found, noted)
+    running = having(found["deployments"], "booted")
+    if running is not None and running["checksum"] == first["checksum"] == noted["before"]:
+        host.noop(f"the host runs {noted['before_version'] or noted['before'][:12]}, as before its last update")
+        return
+    announce([f"going back to image {noted['before_version'] or noted['before'][:12]}, by a reboot"])
+    if first["checksum"] != noted["before"]:
+        yield from ostree.rolled_back._inner(bad=first["checksum"])  # noqa: SLF001
+    if running is None or running["checksum"] != noted["before"]:
+        yield from reboot.rebooted._inner(  # noqa: SLF001
+            seconds=seconds, containers=containers, drain_seconds=drain_seconds, nfs_clients=nfs_clients
+        )
+        yield FunctionCommand(_sees, (noted["before"],), {})
+    if noted["unproved"]:
+        # Such as one that did not even boot: it would be the next update again.
+        yield call("hold", name=IMAGE)
+    yield call("confirm", name=IMAGE)
+
+
+def _sees(state: State, host: Host, wanted: str) -> bool:
+    running = having(_images.require_image_host(read(Deployments))["deployments"], "booted")
+    if running is not None and running["checksum"] == wanted:
+        return True
+    why = read(FinalizeFailure) or "see `ostree admin status` on the host"
+    return fail(
+        state, host, f"the host did not go back: after its reboot it runs another image than {wanted[:12]}: {why}"
+    )
+
+
 @operation()
 def released() -> Commands:
     """
-    Forget which versions were gone back from: the next update may install them again.
+    Forget which versions, or images, were gone back from: the next update may install them again.
 
     **Example:**
 
@@ -86,10 +145,10 @@ def released() -> Commands:
 
         way_back.released(name="Try that version again")
     """
-    if not [*read(HeldBack)]:
+    if not [*read(HeldBack), *read(ImageUpdate)["held"]]:
         host.noop("no version is held back")
         return
-    yield StringCommand(f"rm -f -- {HELD}")
+    yield StringCommand(f"rm -f -- {HELD} {HELD_IMAGES}")
 
 
 @operation()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
 from pyinfra import host
 
@@ -14,6 +15,8 @@ from deploys.guard import Owner
 from deploys.update.leave import require_open
 from facts.ssh import Connection
 from operations import fixes
+
+Word = TypeVar("Word", bound=str)
 
 
 @cache
@@ -81,17 +84,18 @@ def yes(name: str) -> bool:
     return text == "true"
 
 
-def one_of(name: str, words: tuple[str, ...]) -> str:
+def one_of(name: str, words: tuple[Word, ...]) -> Word:
     """The word of `--data NAME=`; the first of `words` when it is not given.
 
     Raises:
         InputError: another word.
     """
     text = option(name, words[0])
-    if text not in words:
-        message = f"--data {name}={text}: one of {', '.join(words)}"
-        raise InputError(message)
-    return text
+    for word in words:
+        if text == word:
+            return word
+    message = f"--data {name}={text}: one of {', '.join(words)}"
+    raise InputError(message)
 
 
 def number(name: str, default: int | None = None) -> int:

@@ -3,17 +3,31 @@
 pyinfra inventories/prod.py deploys/fixes/roll_back.py --limit web-3 --data why="..."
 pyinfra inventories/prod.py deploys/fixes/roll_back.py --limit web-3 --data to=41 --data why="..."
 
-Without `to=` the host goes back to before its last update by deploys/fixes/update.py, from files that lie on it. The
-numbers are those of `tdnf history` on the host. `--dry` says the steps and goes none of them.
+Without `to=` the host goes back to before its last update by deploys/fixes/update.py, from what lies on it: package
+files, or the image from before, into which it reboots (with the reboot slot of its group, and after what must drain).
+The numbers are those of `tdnf history` on the host. `--dry` says the steps and goes none of them.
 """
 
-from deploys.fixes._fix import begin_fix, number, option
-from operations import way_back
+from pyinfra.api import OperationError
 
-if option("to", ""):
-    to = number("to")
-    begin_fix(__file__, f"went back to transaction {to}")
-    way_back.rolled_back(name=f"Go back to transaction {to}", to=to)
-else:
-    begin_fix(__file__, "went back to before the last update")
-    way_back.gone_back(name="Go back to before the last update")
+from deploys._run import contained
+from deploys.fixes._fix import begin_fix, number, option
+from deploys.update.leave import draining, holding_slot
+from facts.ostree import Deployments
+from operations import way_back
+from operations._contain import read
+
+to, seconds = number("to") if option("to", "") else None, number("seconds", 600)
+with contained():
+    image = read(Deployments) is not None
+    if image and to is not None:
+        message = "refused: to= counts transactions of tdnf, and this host takes images: leave it out"
+        raise OperationError(message)
+    owner = begin_fix(__file__, "went back to " + (f"transaction {to}" if to is not None else "before the last update"))
+    if to is not None:
+        way_back.rolled_back(name=f"Go back to transaction {to}", to=to)
+    elif not image:
+        way_back.gone_back(name="Go back to before the last update")
+    else:
+        with holding_slot(owner):
+            way_back.image_gone_back(name="Go back to the image from before", seconds=seconds, **draining())

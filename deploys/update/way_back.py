@@ -1,4 +1,7 @@
-"""The way back of an update of packages: by the host itself when nobody can log in, by the run when its proof fails."""
+"""The way back of an update of packages: by the host itself when nobody can log in, by the run when its proof fails.
+
+That of images is in image.py.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def proved_before(policies: list[Policy]) -> Commands:
     + policies: whose checks are read
     """
     host.noop("it only reads")
-    if _executing():
+    if executing():
         BEFORE[host.name] = Before(prove(ctx_host.get(), policies), read(Booted)["id"])
     yield from ()
 
@@ -69,7 +72,7 @@ def proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
 
     Checks that failed before are told, and are no reason to go back.
     """
-    if not _executing():
+    if not executing():
         return
     before = BEFORE[host.name]
     verdicts = VERDICTS[host.name] = prove(ctx_host.get(), policies)
@@ -109,5 +112,6 @@ def _told(state: object, host: object, policies: list[Policy], text: str, broken
     return fail(target.state, target, f"{text}\n{sentence}")
 
 
-def _executing() -> bool:
+def executing() -> bool:
+    """Whether the run carries out, and does not only look for changes."""
     return bool(host.state.is_executing)

@@ -32,7 +32,7 @@ def place(lab, tmp_path_factory) -> Path:
     (place / "killed.py").write_text(TEXT.replace("upu-1", NAME))
     done = converge(inventory=str(place / "killed.py"))
     assert done.status == 0, done.all
-    short = (ROOT / "deploys/fixes/update.py").read_text().replace(", SECONDS)", f", {GUARD_SECONDS})")
+    short = (ROOT / "deploys/fixes/update.py").read_text().replace("policies, SECONDS", f"policies, {GUARD_SECONDS}")
     (place / "update.py").write_text(short)
     return place
 

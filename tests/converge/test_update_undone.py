@@ -135,7 +135,7 @@ def test_the_controller_is_killed_right_after_the_update(fleet, offered, state, 
     offered("1.3")
     # The guard's timer is what is left then; its seconds are those of the deploy file, made short here.
     short = Path(fleet).with_name("short.py")
-    short.write_text((ROOT / "deploys/fixes/update.py").read_text().replace(", SECONDS)", ", 20)"))
+    short.write_text((ROOT / "deploys/fixes/update.py").read_text().replace("policies, SECONDS", "policies, 20"))
     process = subprocess.Popen(
         [program("pyinfra"), fleet, short, *UPDATE[1:]], cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
