@@ -36,7 +36,7 @@ _CHANGE = re.compile(r"(?P<kind>[MDA])    (?P<path>\S.*)")
 _REFSPEC = re.compile(r"(?P<remote>[A-Za-z0-9_][\w.-]*):(?P<ref>[\w.][\w./-]*)")
 
 Tool = Literal["rpm-ostree", "ostree"]
-Role = Literal["booted", "staged", "pending", "rollback", "pinned"]
+Role = Literal["booted", "staged", "locked", "pending", "rollback", "pinned"]
 
 
 class Deployment(TypedDict):
@@ -174,7 +174,7 @@ def with_roles(deployments: list[Deployment], booted: int | None) -> list[Deploy
                 roles.add("pending")
             if index > booted and own.index(index) == own.index(booted) + 1:
                 roles.add("rollback")
-        order: tuple[Role, ...] = ("booted", "staged", "pending", "rollback", "pinned")
+        order: tuple[Role, ...] = ("booted", "staged", "locked", "pending", "rollback", "pinned")
         deployment["roles"] = [role for role in order if role in roles]
     return deployments
 
@@ -213,6 +213,8 @@ def _from_json(given: dict[str, Any]) -> Deployment:
     # Before 2021 the key `staged` is there only when it is true.
     if given.get("staged") is True:
         found["roles"].append("staged")
+    if given.get("finalization-locked") is True:
+        found["roles"].append("locked")
     if given.get("pinned") is True:
         found["roles"].append("pinned")
     return found

@@ -74,8 +74,9 @@ class Deployments(FactBase[ImageHost | None]):
             }],
         }
 
-    The roles are booted, staged, pending, rollback and pinned. What is layered is known by rpm-ostree alone. Source of
-    the format: `rpm-ostree status --json`, and the text of `ostree admin status` where there is no rpm-ostree.
+    The roles are booted, staged, locked (staged, and kept from being put in place until it is finalized), pending,
+    rollback and pinned. What is layered or locked is known by rpm-ostree alone. Source of the format: `rpm-ostree
+    status --json`, and the text of `ostree admin status` where there is no rpm-ostree.
     """
 
     @override

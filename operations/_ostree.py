@@ -9,21 +9,24 @@ from __future__ import annotations
 import shlex
 from functools import reduce
 
+from paramiko import SSHException
+from pyinfra import host as target
 from pyinfra import logger
-from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from facts import _ostree
 from facts._answer import Answer, AnswerError
-from facts._ostree import Deployment
+from facts._ostree import Deployment, ImageHost
 from facts._ostree_sentences import sentence
 from operations._around import connector_arguments, surrounding
-from operations._contain import fail
+from operations._contain import Commands, fail
 
 SECONDS = 3600
 """For what pulls an image."""
 QUICK_SECONDS = 120
+ORIGIN = "/run/photon-fleet-origin"
 
 # A staged update that does not fit into /boot succeeds now and is gone after the reboot, without a trace in status. The
 # name of a kernel's directory in /boot is the checksum of kernel and initramfs; one that did not fit leaves it empty.
@@ -45,14 +48,17 @@ fi
 """
 
 
-def carried_out(command: str, seconds: int = SECONDS, *, before: str = "", after: str = "") -> FunctionCommand:
+def carried_out(
+    command: str, seconds: int = SECONDS, *, before: str = "", after: str = "", reboots: bool = False
+) -> FunctionCommand:
     """A command of ostree or rpm-ostree; when it fails, the host fails with a sentence.
 
-    `before` and `after` are scripts that have to succeed as well.
+    `before` and `after` are scripts that have to succeed as well. One that reboots may lose the connection.
     """
     script = f"{before} && {command}" if before else command
     script = f"{script} && {{ {after.strip()}\n}}" if after else script
-    return FunctionCommand(run, (short(command), f"sh -c {shlex.quote(script)}", seconds), {})
+    function = run_into_reboot if reboots else run
+    return FunctionCommand(function, (short(command), f"sh -c {shlex.quote(script)}", seconds), {})
 
 
 def at_index(command: str, deployment: Deployment) -> FunctionCommand:
@@ -65,6 +71,39 @@ def at_index(command: str, deployment: Deployment) -> FunctionCommand:
         f"{{ [ -n \"$n\" ] || {{ echo 'error: Invalid index: {name} is gone' >&2; exit 1; }}; }}"
     )
     return carried_out(f"ostree admin {command} $((n - 1))", QUICK_SECONDS, before=find)
+
+
+def next_of(found: ImageHost) -> Deployment:
+    """What the next boot starts."""
+    return found["deployments"][0]
+
+
+def runs(found: ImageHost, what: str) -> None:
+    """Say that there is nothing to do but a reboot, or not even that."""
+    waits = "" if "booted" in next_of(found)["roles"] else " after the next reboot"
+    target.noop(f"the host runs {what}{waits}")
+
+
+def staged(revision: str, refspec: str) -> FunctionCommand:
+    """Stage what this host has already, offline; without the origin file it would follow the bare checksum."""
+    return carried_out(
+        f"ostree admin deploy --stage --origin-file={ORIGIN} {revision}",
+        before=f"(umask 077; printf '[origin]\\nrefspec=%s\\n' {refspec} > {ORIGIN})", after=FITS_IN_BOOT,
+    )  # fmt: skip
+
+
+def taken_back(found: ImageHost) -> Commands:
+    """Remove what is staged or pending: everything before the image that runs."""
+    for each in found["deployments"]:
+        if "booted" in each["roles"]:
+            return
+        if "pinned" in each["roles"]:
+            message = f"{each['version'] or each['checksum'][:12]} is pinned, and would be started next: unpin it first"
+            raise OperationError(message)
+        if found["tool"] == "rpm-ostree":
+            yield carried_out("rpm-ostree cleanup -p", QUICK_SECONDS)
+            return
+        yield at_index("undeploy", each)
 
 
 def run(state: State, host: Host, command: str, script: str, seconds: int) -> bool:
@@ -84,6 +123,14 @@ def run(state: State, host: Host, command: str, script: str, seconds: int) -> bo
     for text in told(given):
         host.log_styled(text, log_func=logger.info)
     return True
+
+
+def run_into_reboot(state: State, host: Host, command: str, script: str, seconds: int) -> bool:
+    """As `run`; the reboot may come before the answer, and whoever waits for the host sees whether it came."""
+    try:
+        return run(state, host, command, script, seconds)
+    except (SSHException, OSError, EOFError):
+        return True
 
 
 def short(command: str) -> str:

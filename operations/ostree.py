@@ -1,8 +1,8 @@
 """Images of a host: which one it runs after the next reboot, by ostree or rpm-ostree, whichever is there.
 
-Contract: each reads first, and changes nothing that is as wanted. Nothing takes effect before a reboot, which none of
-them makes: new images are staged, so that files written to /etc meanwhile are kept. The host goes on following its
-branch whatever is deployed. After the reboot compare what runs with what was wanted: see `facts.ostree.Deployments`.
+Contract: each reads first, and changes nothing that is as wanted. Nothing takes effect before a reboot, which none but
+`finalized` makes: new images are staged, so that files written to /etc meanwhile are kept. The host goes on following
+its branch whatever is deployed. After the reboot compare what runs with what was wanted: `facts.ostree.Deployments`.
 """
 
 from __future__ import annotations
@@ -12,31 +12,22 @@ from collections.abc import Sequence
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError
 
-from facts._ostree import Deployment, ImageHost, having, split_refspec
+from facts._ostree import ImageHost, having, split_refspec
 from facts.ostree import Deployments, RemoteImages
+from facts.update import Booted
 from operations import _images
 from operations._contain import Commands, operation, read
 from operations._images import branch_of, is_of, require_image_host, word
-from operations._ostree import FITS_IN_BOOT, QUICK_SECONDS, at_index, carried_out
+from operations._ostree import FITS_IN_BOOT, QUICK_SECONDS, at_index, carried_out, next_of, runs, staged, taken_back
+from operations._reboot import come_back
 
 __all__ = [
-    "cleaned_up", "deployed", "layered", "only_writable", "pinned", "rebased", "rolled_back", "upgraded",
+    "cleaned_up", "deployed", "finalized", "layered", "only_writable", "pinned", "rebased", "rolled_back", "upgraded",
 ]  # fmt: skip
-
-ORIGIN = "/run/photon-fleet-origin"
 
 
 def _image_host() -> ImageHost:
     return require_image_host(read(Deployments))
-
-
-def _next(found: ImageHost) -> Deployment:
-    return found["deployments"][0]
-
-
-def _as_wanted(found: ImageHost, what: str) -> None:
-    waits = "" if "booted" in _next(found)["roles"] else " after the next reboot"
-    host.noop(f"the host runs {what}{waits}")
 
 
 @operation()
@@ -67,8 +58,8 @@ def upgraded(never: Sequence[str] = (), expected: str | None = None) -> Commands
             "the server since it was published?"
         )
         raise OperationError(message)
-    if is_of(_next(found), newest["checksum"]):
-        _as_wanted(found, f"{said}, the newest of {remote}:{ref},")
+    if is_of(next_of(found), newest["checksum"]):
+        runs(found, f"{said}, the newest of {remote}:{ref},")
     elif {newest["checksum"], newest["version"]} & set(never):
         logger.warning("%s%s is held back, and %s:%s has nothing newer", host.print_prefix, said, remote, ref)
         host.noop(f"{said} is held back, and {remote}:{ref} has nothing newer")
@@ -96,13 +87,13 @@ def deployed(wanted: str) -> Commands:
     word("version", wanted)
     found = _image_host()
     remote, ref = branch_of(found)
-    if is_of(_next(found), wanted):
-        _as_wanted(found, wanted)
+    if is_of(next_of(found), wanted):
+        runs(found, wanted)
         return
     commits = read(RemoteImages, remote=remote, ref=ref, depth=-1) or []
     checksum = _images.commit_of(commits, wanted, f"{remote}:{ref}")
-    if is_of(_next(found), checksum):
-        _as_wanted(found, wanted)
+    if is_of(next_of(found), checksum):
+        runs(found, wanted)
     elif found["tool"] == "rpm-ostree":
         yield carried_out(f"rpm-ostree deploy {checksum}", after=FITS_IN_BOOT)
     else:
@@ -128,7 +119,7 @@ def rebased(refspec: str) -> Commands:
         message = f"{refspec!r} is no branch of a remote: remote:ref, such as photon:photon/5.0/x86_64/minimal"
         raise OperationError(message)
     found = _image_host()
-    if _next(found)["origin"] == refspec:
+    if next_of(found)["origin"] == refspec:
         host.noop(f"the host follows {refspec}")
         return
     if found["tool"] == "rpm-ostree":
@@ -136,15 +127,7 @@ def rebased(refspec: str) -> Commands:
         return
     # `switch` cannot stage: what was written to /etc after it would be lost.
     yield carried_out(f"ostree pull {parts[0]} {parts[1]}")
-    yield _staged(refspec, refspec)
-
-
-def _staged(revision: str, refspec: str) -> FunctionCommand:
-    """Stage what this host has already, offline; without the origin file it would follow the bare checksum."""
-    return carried_out(
-        f"ostree admin deploy --stage --origin-file={ORIGIN} {revision}",
-        before=f"(umask 077; printf '[origin]\\nrefspec=%s\\n' {refspec} > {ORIGIN})", after=FITS_IN_BOOT,
-    )  # fmt: skip
+    yield staged(refspec, refspec)
 
 
 @operation()
@@ -167,35 +150,53 @@ def rolled_back(bad: str) -> Commands:
     found = _image_host()
     target = _images.way_back(found, bad)
     if target is None:
-        _as_wanted(found, f"{_next(found)['version'] or _next(found)['checksum'][:12]} and not {bad}")
+        runs(found, f"{next_of(found)['version'] or next_of(found)['checksum'][:12]} and not {bad}")
         return
     booted = having(found["deployments"], "booted")
     if booted == target:
-        yield from _taken_back(found)
+        yield from taken_back(found)
         return
-    if _next(found) != booted:
-        yield from _taken_back(found)
+    if next_of(found) != booted:
+        yield from taken_back(found)
     if found["tool"] == "rpm-ostree" and "rollback" in target["roles"]:
         yield carried_out("rpm-ostree rollback", QUICK_SECONDS)
         return
     if split_refspec(target["origin"]) is None:
         message = f"the previous image follows {target['origin']} and no branch of a remote: deploy it by hand"
         raise OperationError(message)
-    yield _staged(target["base_checksum"], str(target["origin"]))
+    yield staged(target["base_checksum"], str(target["origin"]))
 
 
-def _taken_back(found: ImageHost) -> Commands:
-    """Remove what is staged or pending: everything before the image that runs."""
-    for each in found["deployments"]:
-        if "booted" in each["roles"]:
-            return
-        if "pinned" in each["roles"]:
-            message = f"{each['version'] or each['checksum'][:12]} is pinned, and would be started next: unpin it first"
-            raise OperationError(message)
-        if found["tool"] == "rpm-ostree":
-            yield carried_out("rpm-ostree cleanup -p", QUICK_SECONDS)
-            return
-        yield at_index("undeploy", each)
+@operation()
+def finalized(wanted: str, seconds: int = 600) -> Commands:
+    """
+    Let an image that is staged and locked be put in place, which rpm-ostree does with a reboot, and wait for it.
+
+    + wanted: its version or checksum
+    + seconds: how long the reboot may take
+
+    Any shutdown puts an image in place that is staged and not locked. ostree alone locks none.
+
+    **Example:**
+
+    .. code:: python
+
+        ostree.finalized(name="Start the image that was locked", wanted="5.0_minimal.7")
+    """
+    word("version", wanted)
+    found = _image_host()
+    first = next_of(found)
+    if not is_of(first, wanted):
+        message = f"{wanted} is not what the next boot starts: stage it first"
+        raise OperationError(message)
+    if "staged" not in first["roles"]:
+        runs(found, wanted)
+    elif "locked" not in first["roles"]:
+        host.noop(f"{wanted} is put in place when the host shuts down: {found['tool']} does it then and not before")
+    else:
+        before = read(Booted)["id"]
+        yield carried_out(f"rpm-ostree finalize-deployment {first['base_checksum']}", QUICK_SECONDS, reboots=True)
+        yield FunctionCommand(come_back, (before, seconds), {})
 
 
 @operation()
@@ -289,7 +290,7 @@ def layered(present: Sequence[str] = (), absent: Sequence[str] = (), files: Sequ
     if found["tool"] != "rpm-ostree":
         message = "this host has no rpm-ostree, which is what layers packages: put them into the image itself"
         raise OperationError(message)
-    has = _next(found)["layered"]
+    has = next_of(found)["layered"]
     add, remove = [name for name in present if name not in has], [name for name in absent if name in has]
     if not add and not remove:
         host.noop("packages are layered as wanted")

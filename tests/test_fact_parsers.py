@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.block import BlockDevices
+from facts.boot_try import BootTry
 from facts.clock import LocalTime
 from facts.docker import STOPPED, DockerContainers, DockerImages, DockerNetworks
 from facts.file import IsOlderThan, PathEntry, TextFile
@@ -37,6 +38,7 @@ FACTS = (
     *DOCKER,
     *SELINUX,
     *STORAGE,
+    BootTry,
     CommandLine,
     KernelModules,
     KernelSettings,

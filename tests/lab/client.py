@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import layer, machine, ostree_repo, packages, seed, vmroot
+from tests.lab import layer, machine, ostree_repo, packages, seed, vm_image, vmroot
 from tests.lab.errors import LabError
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
@@ -126,10 +126,13 @@ def boot(
         spec = seed.add(host, expired=expired, disks=disks, vm=vm, image=image)
         seed.host_key(spec)
         _write_access(seed.specs().values())
-    if spec.vm:
+    if spec.vm and spec.image:
+        vm_image.require_programs()
+        vm_image.publish()
+    elif spec.vm:
         vmroot.require_programs()
         vmroot.vm_root()
-    if spec.image:
+    elif spec.image:
         ostree_repo.publish()
     _request("boot", host, timeout=BOOT_SECONDS)
     return access(spec)

@@ -3,9 +3,8 @@
 
 It runs inside image hosts as /usr/local/bin/rpm-ostree. Deployments, staging, pulls, signatures and the order of the
 boot menu are ostree's own; words, exit statuses and documents follow what is known of rpm-ostree 2022.19, and a test
-holds its documents to upstream's. Layered packages are written down only: no package is installed.
-
-It needs nothing but Python, as it is copied to the host as it is.
+holds its documents to upstream's. Layered packages are written down only: no package is installed. It needs nothing
+but Python, as it is copied to the host as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any
 
 NOTES = Path("/var/lib/rpm-ostree-stand-in.json")
 DEPLOY = Path("/sysroot/ostree/deploy")
+LOCKED = Path("/run/ostree/staged-deployment-locked")
 UNCHANGED = 77
 HEADER = re.compile(r"([* ]) (\S+) ([0-9a-f]{64})\.(\d+)(?: \((.*)\))?")
 LISTS = (
@@ -45,10 +45,6 @@ def notes() -> dict[str, list[str]]:
     return json.loads(NOTES.read_text()) if NOTES.exists() else {}
 
 
-def note(deployment: str, packages: list[str]) -> None:
-    NOTES.write_text(json.dumps({**notes(), deployment: packages}))
-
-
 def origin_of(osname: str, checksum: str, serial: int) -> dict[str, str]:
     text = (DEPLOY / osname / "deploy" / f"{checksum}.{serial}.origin").read_text()
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -71,12 +67,9 @@ def remotes() -> set[str]:
 
 
 def verifies(remote: str) -> bool:
-    files = [Path("/etc/ostree/remotes.d", f"{remote}.conf"), Path("/sysroot/ostree/repo/config")]
-    for file in files:
-        section = re.search(
-            rf'(?s)\[remote "{re.escape(remote)}"\](.*?)(?:\n\[|$)', file.read_text() if file.exists() else ""
-        )
-        if section:
+    for file in (Path("/etc/ostree/remotes.d", f"{remote}.conf"), Path("/sysroot/ostree/repo/config")):
+        text = file.read_text() if file.exists() else ""
+        if section := re.search(rf'(?s)\[remote "{re.escape(remote)}"\](.*?)(?:\n\[|$)', text):
             return "gpg-verify=false" not in section[1]
     return False
 
@@ -88,6 +81,7 @@ def deployments() -> list[dict[str, Any]]:
             mark, osname, checksum, serial, state = match.groups()
             found.append(described(osname, checksum, int(serial)))
             found[-1].update(booted=mark == "*", staged=(state or "").startswith("staged"))
+            found[-1].update({"finalization-locked": True} if found[-1]["staged"] and LOCKED.exists() else {})
         elif line.strip() == "Pinned: yes":
             found[-1]["pinned"] = True
         elif line.startswith("    Unlocked: "):
@@ -111,15 +105,11 @@ def described(osname: str, checksum: str, serial: int) -> dict[str, Any]:
     else:
         entry["gpg-enabled"] = ":" in origin and verifies(remote)
     if packages := notes().get(entry["id"]):
-        entry["requested-packages"] = entry["packages"] = packages
         # The real one makes a commit of its own for them; here it is the repository's.
+        entry["requested-packages"] = entry["packages"] = packages
         entry.update({"base-checksum": checksum, "base-version": version, "base-timestamp": entry["timestamp"],
                       "layered-commit-meta": {"rpmostree.clientlayer": True, "version": version}})  # fmt: skip
     return entry
-
-
-def booted() -> dict[str, Any]:
-    return next(each for each in deployments() if each["booted"])
 
 
 def status(options: list[str]) -> int:
@@ -135,13 +125,13 @@ def status(options: list[str]) -> int:
     return UNCHANGED if "--pending-exit-77" in options and not found[0]["booted"] else 0
 
 
-def stage(checksum: str, refspec: str, packages: list[str]) -> None:
+def stage(checksum: str, refspec: str, packages: list[str], *, locked: bool = False) -> None:
     """Stage a commit that is in the repository, with the origin that the real one would write."""
     file = Path("/run/rpm-ostree-stand-in.origin")
     file.write_text(f"[origin]\nrefspec={refspec}\n")
     ostree("admin", "deploy", "--stage", f"--origin-file={file}", checksum)
-    file.unlink()
-    note(deployments()[0]["id"], packages)
+    file.rename(LOCKED) if locked else file.unlink()
+    NOTES.write_text(json.dumps({**notes(), deployments()[0]["id"]: packages}))
 
 
 def followed() -> tuple[dict[str, Any], str, str]:
@@ -166,7 +156,7 @@ def upgrade(options: list[str]) -> int:
         return 0
     if timestamp(head) < start["timestamp"] and "--allow-downgrade" not in options:
         raise StandInError(f"Upgrade target revision '{head}' is chronologically older than current revision")
-    stage(head, start["origin"], start["requested-packages"])
+    stage(head, start["origin"], start["requested-packages"], locked="--lock-finalization" in options)
     print('Run "systemctl reboot" to start a reboot')
     return 0
 
@@ -188,7 +178,23 @@ def deploy(options: list[str], wanted: str) -> int:
     if checksum == start["checksum"]:
         print("No change.")
         return UNCHANGED if "--unchanged-exit-77" in options else 0
-    stage(checksum, start["origin"], start["requested-packages"])
+    stage(checksum, start["origin"], start["requested-packages"], locked="--lock-finalization" in options)
+    return 0
+
+
+def finalize(checksums: list[str]) -> int:
+    """Let a locked deployment be put in place, and shut down for that: the real one has no other way either."""
+    first = deployments()[0]
+    checksum = first.get("base-checksum", first["checksum"])
+    if not first["staged"]:
+        raise StandInError("No pending staged deployment found")
+    if checksums != [checksum]:
+        wrong = f"Expected staged base checksum {checksums[0]}, but found {checksum}" if checksums else ""
+        raise StandInError(wrong or "Missing expected checksum")
+    if not LOCKED.exists():
+        raise StandInError("Staged deployment already unlocked")
+    LOCKED.unlink()
+    subprocess.run(["systemctl", "--no-block", "reboot"], check=False)
     return 0
 
 
@@ -209,10 +215,11 @@ def rollback() -> int:
     found = deployments()
     if found[0]["staged"]:
         raise StandInError("Staged deployment (remove with cleanup -p)")
-    own = [each for each in found if each["osname"] == booted()["osname"]]
+    booted = next(each for each in found if each["booted"])
+    own = [each for each in found if each["osname"] == booted["osname"]]
     if len(own) < 2:
         raise StandInError("No rollback deployment found")
-    place = own.index(next(each for each in own if each["booted"]))
+    place = own.index(booted)
     first = own[place + 1] if place + 1 < len(own) else own[place]
     entries = Path("/boot/loader/entries")
     # ostree orders deployments by the version of their entries, and these by the names of the deployments' links.
@@ -234,17 +241,13 @@ def rollback() -> int:
 def cleanup(options: list[str]) -> int:
     if not options:
         raise StandInError("At least one cleanup option must be specified")
-    flags = "".join(options)
-    changed = False
-    for flag, after in (("p", False), ("r", True)):
-        found = deployments()
-        place = next(index for index, each in enumerate(found) if each["booted"])
-        for index in sorted(range(len(found)), reverse=True):
-            gone = index > place if after else index < place
-            if flag in flags and gone and not found[index]["pinned"]:
-                ostree("admin", "undeploy", str(index))
-                changed = True
-    if not changed:
+    flags, found = "".join(options), deployments()
+    place = [each["booted"] for each in found].index(True)
+    gone = [index for index, each in enumerate(found) if index != place and not each["pinned"]
+            and ("p" if index < place else "r") in flags]  # fmt: skip
+    for index in reversed(gone):
+        ostree("admin", "undeploy", str(index))
+    if not gone:
         print("Deployments unchanged.")
     return 0
 
@@ -274,6 +277,7 @@ def main(words: list[str]) -> int:
         "status": lambda: status(options),
         "upgrade": lambda: upgrade(options),
         "deploy": lambda: deploy(options, values[0]),
+        "finalize-deployment": lambda: finalize(values),
         "rebase": lambda: rebase(values[0]),
         "rollback": rollback,
         "cleanup": lambda: cleanup(options),

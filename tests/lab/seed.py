@@ -71,8 +71,8 @@ def add(
         raise LabError(message)
     known = specs()
     tool = "rpm-ostree" if image is True else (image or "")
-    if tool not in IMAGE_TOOLS or (tool and vm):
-        message = f"{name}: lab_image is True (or 'rpm-ostree') or 'ostree', and not with lab_vm."
+    if tool not in IMAGE_TOOLS:
+        message = f"{name}: lab_image is True (or 'rpm-ostree') or 'ostree'."
         raise LabError(message)
     if name not in known:
         number = max((spec.number for spec in known.values()), default=-1) + 1

@@ -25,6 +25,7 @@ from tests.lab.image_host import ImageHost
 from tests.lab.machine import run
 from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
 from tests.lab.vm import VmHost
+from tests.lab.vm_image_host import VmImageHost
 
 MACHINE_NET = 9
 """File descriptor of the machine's network namespace, kept open through the jail."""
@@ -103,9 +104,14 @@ class Supervisor:
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
             "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
-        kind = VmHost if spec.vm else ImageHost if spec.image else LabHost
-        self._hosts[wanted] = kind(spec, self._lower, self._cgroup)
+        self._hosts[wanted] = _KINDS[spec.vm, bool(spec.image)](spec, self._lower, self._cgroup)
         return self._hosts[wanted]
+
+
+# A machine of its own, an image host.
+_KINDS: dict[tuple[bool, bool], type[LabHost]] = {
+    (False, False): LabHost, (True, False): VmHost, (False, True): ImageHost, (True, True): VmImageHost,
+}  # fmt: skip
 
 
 def _machine_net() -> str:

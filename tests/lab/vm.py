@@ -22,12 +22,6 @@ from tests.lab.machine import run
 from tests.lab.settings import gateway, mac, state_dir
 
 MEMORY_MEBIBYTES = 512
-# What a lab host has no use for, and waits for: a third of the time of a boot.
-_LEAN = (
-    "systemd-pstore.service apt-daily.timer modprobe@fuse.service modprobe@loop.service modprobe@dm_mod.service "
-    "modprobe@drm.service modprobe@efi_pstore.service kmod-static-nodes.service docker.service docker.socket "
-    "containerd.service rpcbind.service rpcbind.socket"
-).split()
 
 
 class VmHost(LabHost):
@@ -35,6 +29,7 @@ class VmHost(LabHost):
 
     boot_seconds = 300.0
     halt_seconds = 60.0
+    processors = 1
 
     @property
     def _monitor(self) -> Path:
@@ -44,13 +39,16 @@ class VmHost(LabHost):
         root, directory = vmroot.vm_root(), self.spec.directory
         if not (directory / "root.qcow2").exists():
             run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", root.disk, directory / "root.qcow2")
+        self._make_disks()
+        initrd = vmroot.initrd_for(root, directory / "upper", self.spec.address, gateway())
+        (directory / "initrd").write_bytes(initrd)
+
+    def _make_disks(self) -> None:
         for number, mebibytes in enumerate(self.spec.disks):
-            file = directory / f"disk{number}.img"
+            file = self.spec.directory / f"disk{number}.img"
             if not file.exists():
                 with file.open("wb") as new:
                     new.truncate(mebibytes * MEBIBYTE)
-        initrd = vmroot.initrd_for(root, directory / "upper", self.spec.address, gateway())
-        (directory / "initrd").write_bytes(initrd)
 
     def _boot(self) -> int:
         interface = self.spec.interface
@@ -63,17 +61,23 @@ class VmHost(LabHost):
             )
             return self._process.wait()
 
-    def _command(self) -> list[str]:
+    def _boots_from(self) -> list[str]:
         directory, root = self.spec.directory, vmroot.vm_root()
-        masks = " ".join(f"systemd.mask={unit}" for unit in _LEAN)
-        command = [
-            "qemu-system-x86_64", "-name", self.spec.name, *_accelerator(), "-machine", "q35", "-smp", "1",
-            "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-display", "none",
-            "-serial", f"file:{directory / 'kernel.log'}", "-monitor", f"unix:{self._monitor},server,nowait",
+        masks = " ".join(f"systemd.mask={unit}" for unit in vmroot.LEAN)
+        return [
             "-kernel", str(root.kernel), "-initrd", str(directory / "initrd"),
             "-append", f"console=ttyS0 quiet net.ifnames=0 mitigations=off {masks}",
             "-drive", f"file={directory / 'root.qcow2'},if=none,id=root,cache=unsafe",
             "-device", "virtio-blk-pci,drive=root",
+        ]  # fmt: skip
+
+    def _command(self) -> list[str]:
+        directory = self.spec.directory
+        command = [
+            "qemu-system-x86_64", "-name", self.spec.name, *_accelerator(), "-machine", "q35",
+            "-smp", str(self.processors), "-m", str(MEMORY_MEBIBYTES), "-nodefaults", "-display", "none",
+            "-serial", f"file:{directory / 'kernel.log'}", "-monitor", f"unix:{self._monitor},server,nowait",
+            *self._boots_from(),
             "-netdev", f"tap,id=net,ifname={self.spec.interface},script=no,downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac={mac(self.spec.address)}",
             "-device", "virtio-rng-pci", "-device", "virtio-scsi-pci,id=scsi",

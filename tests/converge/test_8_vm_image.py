@@ -1,0 +1,86 @@
+"""An image host with a real boot loader, kernel and initramfs: a good image, and one that does not boot.
+
+In order, as each boot takes half a minute: what the first test leaves, the second one needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facts.boot_try import BootTry
+from facts.ostree import Deployments
+from tests.converge.conftest import Done, program, run
+from tests.lab import ostree_repo, vm_image
+
+pytestmark = [pytest.mark.lab, pytest.mark.vm]
+
+NAME = "vi-1"
+INVENTORY = f"""
+from inventories._fleet import fleet, host
+hosts = fleet(host("{NAME}", lab_vm=True, lab_image="ostree"), connector="lab")
+"""
+UPDATE = """
+from operations import boot_try, ostree, reboot
+boot_try.ready(name="Be able to come back")
+ostree.upgraded(name="Upgrade")
+boot_try.armed(name="Try it once")
+reboot.rebooted(name="Reboot", seconds=600)
+boot_try.kept(name="Keep it")
+"""
+
+
+@pytest.fixture(scope="module")
+def update(lab, tmp_path_factory):
+    lab.boot(NAME, vm=True, image="ostree")
+    place = tmp_path_factory.mktemp("vm-image")
+    (place / "fleet.py").write_text(INVENTORY)
+    (place / "deploy.py").write_text(UPDATE)
+    yield lambda: run(program("pyinfra"), place / "fleet.py", place / "deploy.py", "-y", timeout=800)
+    lab.stop(NAME)
+
+
+def publish(version: str, files: dict[str, str]) -> str:
+    return ostree_repo.commit(version, files, branch=vm_image.VM_BRANCH, parent=vm_image.VM_BRANCH)
+
+
+def read(on, fact):
+    return fact.process(on(NAME, fact.command()).splitlines())
+
+
+def roles(on) -> list[tuple[str, list[str]]]:
+    return [(each["version"], each["roles"]) for each in read(on, Deployments())["deployments"]]
+
+
+def test_a_good_image_is_tried_and_kept(update, on) -> None:
+    wanted = publish("5.0_minimal.1", {"/usr/etc/site.conf": "of the good one\n"})
+    done = update()
+    assert done.status == 0, done.all[-3000:]
+    # The kernel says what was booted, and not ostree.
+    link = next(word for word in on(NAME, "cat /proc/cmdline").split() if word.startswith("ostree="))
+    assert wanted in on(NAME, f"readlink -f /sysroot{link.removeprefix('ostree=')}")
+    assert roles(on) == [("5.0_minimal.1", ["booted"]), ("5.0_minimal", ["rollback"])]
+    found = read(on, BootTry())
+    assert (found["state"], found["cannot"], found["missing"]) == ("none", [], [])
+    left = "ls /boot/grub2 /etc/systemd/photon* /etc/systemd/system/*/photon* /var/lib/photon-fleet/update 2>/dev/null"
+    assert on(NAME, left, check=False).split() == ["/boot/grub2:", "grub.cfg", "/var/lib/photon-fleet/update:"]
+
+
+def test_a_host_comes_back_from_an_image_that_does_not_boot(update, on, lab) -> None:
+    spec = next(spec for spec, _ in lab.status() if spec.name == NAME)
+    log = Path(spec.directory, "kernel.log")
+    before = log.stat().st_size
+    bad = publish("5.0_minimal.2", {vm_image.INITRAMFS: "this is no initramfs\n"})
+    done: Done = update()
+    assert done.status == 1, done.all[-3000:]
+    assert "the host has come back from 5.0_minimal.2: it did not come up" in done.err
+    console = log.read_bytes()[before:].decode(errors="replace")
+    assert "Booting `VMware Photon OS/Linux 5.0_minimal.2 (ostree:0)'" in console
+    assert "Kernel panic" in console
+    assert "Booting `VMware Photon OS/Linux 5.0_minimal.1 (ostree:1)'" in console
+    found = read(on, BootTry())
+    assert (found["state"], found["version"], found["checksum"]) == ("back", "5.0_minimal.2", bad)
+    # What does not boot is out of the menu, so that no further boot can meet it.
+    assert roles(on)[0] == ("5.0_minimal.1", ["booted"])
+    assert on(NAME, "systemctl is-system-running").strip() == "running"
