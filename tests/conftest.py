@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--inventory") is None:
         # What runs of the tests have read is no hint for the user's own runs, nor the other way round.
         config.stash[_cache] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="photon-fleet-tests-")
+        # A busy machine takes its time for what is quick elsewhere. A proof of a fleet needs none of it.
+        import hypothesis  # noqa: PLC0415
+
+        hypothesis.settings.register_profile("busy", deadline=None)
+        hypothesis.settings.load_profile("busy")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,7 +1,7 @@
-"""Two processes run the tests, each with a lab of its own: most of a lab's tests are waiting.
+"""Three processes run the tests, each with a lab of its own: much of a lab's tests is waiting.
 
-Both collect everything; a process runs a file when it is the first to claim it, one from the front of the list, the
-other from its end. Virtual machines need all cores: their files come first, and meanwhile the second process makes do
+All collect everything; a process runs a file when it is the first to claim it, the first one from the front of the
+list, the others from its end. Virtual machines need all cores: their files come first, and meanwhile the others make do
 with tests that need no lab, and with what is left of the cores.
 pytest-xdist is no help here: pyinfra has gevent replace the threads that its processes wait with.
 `--processes 1` runs all in one; so do a single file, the proof of an inventory and a debugger.
@@ -37,19 +37,23 @@ class Kind(IntEnum):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("photon fleet")
-    group.addoption("--processes", type=int, choices=(1, 2), default=2, help="how many run the tests of the lab")
-    group.addoption("--claims", type=Path, help="(for the second process) the directory where files are claimed")
+    group.addoption("--processes", type=int, choices=(1, 2, 3), default=3, help="how many run the tests of the lab")
+    group.addoption("--claims", type=Path, help="(for the other processes) the directory where files are claimed")
+    group.addoption("--number", type=int, default=1, help="(for the other processes) which one it is")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    second = config.getoption("--claims") is not None
+    number = config.getoption("--number")
     # An inventory that is given is proved as it is, a person's lab included.
     if config.getoption("--inventory") is None:
         name = os.environ.get("TEST_LAB_NAME", FIRST_LAB[0])
         start, third = os.environ.get("TEST_LAB_NET", FIRST_LAB[1]).rsplit(".", 1)
-        os.environ["LAB_NAME"] = f"{name}-2" if second else name
-        os.environ["LAB_NET"] = f"{start}.{int(third) + second}"
-    config.pluginmanager.register(Second(config.option.claims) if second else First(), "photon-fleet-share")
+        os.environ["LAB_NAME"] = name if number == 1 else f"{name}-{number}"
+        os.environ["LAB_NET"] = f"{start}.{int(third) + number - 1}"
+    other = config.getoption("--claims") is not None
+    config.pluginmanager.register(
+        Other(config.option.claims, number) if other else First(config.option.processes), "photon-fleet-share"
+    )
 
 
 class Claims:
@@ -72,30 +76,36 @@ class Claims:
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         if item.path not in self._mine:
             self._mine[item.path] = self._claim(item.path)
-        return None if self._mine[item.path] else True
+        if not self._mine[item.path]:
+            return True
+        # What was run last was only torn down for the next test of the list, which may be another process's.
+        item.session._setupstate.teardown_exact(item)
+        return None
 
 
 class First(Claims):
-    """The process that a person started: it starts the second one, and ends with the words of both."""
+    """The process that a person started: it starts the others, and ends with the words of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int) -> None:
         super().__init__(None)
+        self._processes = processes
         self._place: tempfile.TemporaryDirectory[str] | None = None
-        self._second: subprocess.Popen[bytes] | None = None
-        self._said = ""
+        self._others: dict[int, subprocess.Popen[bytes]] = {}
+        self._said: dict[int, str] = {}
         self._shares = False
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         items.sort(key=_kind)
         option = config.option
         files = {item.path for item in items if _kind(item) is Kind.LAB}
-        alone = option.processes == 1 or option.inventory or option.usepdb or option.collectonly or os.geteuid() != 0
-        self._shares = len(files) > 1 and not alone
+        self._processes = min(self._processes, len(files))
+        alone = option.inventory or option.usepdb or option.collectonly or os.geteuid() != 0
+        self._shares = self._processes > 1 and not alone
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         if self._shares:
-            if self._second is None:
+            if not self._others:
                 self._share(item.session)
             if self.directory is not None and _kind(item) is not Kind.VM:
                 (self.directory / FREE).touch()
@@ -104,44 +114,52 @@ class First(Claims):
     def _share(self, session: pytest.Session) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="photon-fleet-claims-")
         self.directory = Path(self._place.name)
-        command = [sys.executable, "-m", "pytest", *session.config.invocation_params.args]
-        with (self.directory / "output").open("wb") as output:
-            self._second = subprocess.Popen(
-                [*command, f"--claims={self.directory}", "-p", "no:cacheprovider"],
-                cwd=session.config.invocation_params.dir, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+        command = [sys.executable, "-m", "pytest", *session.config.invocation_params.args, "-p", "no:cacheprovider"]
+        for number in range(2, self._processes + 1):
+            with (self.directory / f"output-{number}").open("wb") as output:
+                self._others[number] = subprocess.Popen(
+                    [*command, f"--claims={self.directory}", f"--number={number}"],
+                    cwd=session.config.invocation_params.dir, stdin=subprocess.DEVNULL,
+                    stdout=output, stderr=subprocess.STDOUT,
+                )  # fmt: skip
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._second is None or self.directory is None or self._place is None:
+        if self.directory is None or self._place is None:
             return
+        # A person's interrupt, or a first process that took no lab test, must not leave the others waiting.
+        (self.directory / FREE).touch()
         try:
             # Not wait(): it is gevent's by now, and needs a signal that another waiter may take.
-            while _runs(self._second.pid):
+            while any(_runs(other.pid) for other in self._others.values()):
                 time.sleep(0.2)
         finally:
-            if _runs(self._second.pid):
-                self._second.terminate()
-            self._said = (self.directory / "output").read_text(errors="replace")
-            status = self.directory / "status"
-            good = status.exists() and status.read_text() == "0"
+            for other in self._others.values():
+                if _runs(other.pid):
+                    other.terminate()
+            good = True
+            for number in self._others:
+                self._said[number] = (self.directory / f"output-{number}").read_text(errors="replace")
+                status = self.directory / f"status-{number}"
+                good = good and status.exists() and status.read_text() == "0"
             self._place.cleanup()
         if not good and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for number, said in self._said.items():
+            terminalreporter.section(f"process {number}")
+            terminalreporter.write(said)
         if self._said:
-            terminalreporter.section("the second process")
-            terminalreporter.write(self._said)
-            terminalreporter.section("the first process")
+            terminalreporter.section("process 1")
 
 
-class Second(Claims):
-    """The process that takes the files from the end of the list, those that need no lab first."""
+class Other(Claims):
+    """A process that takes the files from the end of the list, those that need no lab first."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, number: int) -> None:
         super().__init__(directory)
+        self._number = number
         self._parent = os.getppid()
         self._free = False
         os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
@@ -167,7 +185,7 @@ class Second(Claims):
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.directory is not None:
-            (self.directory / "status").write_text(str(int(session.exitstatus)))
+            (self.directory / f"status-{self._number}").write_text(str(int(session.exitstatus)))
 
 
 def _kind(item: pytest.Item) -> Kind:
