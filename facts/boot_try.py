@@ -15,7 +15,7 @@ from facts._answer import AnswerError
 from facts.ostree import is_package_host, on_image_host
 from facts.tdnf import contained
 
-__all__ = ["ARGUMENTS", "BootTry", "Try"]
+__all__ = ["ARGUMENTS", "BootTry", "Try", "is_its_fault"]
 
 STATE = "/var/lib/photon-fleet/update/try"
 GRUB = "/boot/grub2"
@@ -25,6 +25,13 @@ ARGUMENTS = {"panic": "10", "rd.shell": "0", "rd.emergency": "reboot"}
 
 _WRITABLE = {"ext2", "ext3", "ext4", "xfs", "vfat"}
 _LAYERED = re.compile(r"/dev/(?:mapper/|dm-|md)")
+
+NOT_SAID = "the host runs another image, and has not said why"
+CHANCES = {
+    "the boot loader did not start it", "it came up, and the host was booted again before it was proved",
+    "it was not put in place at shutdown", NOT_SAID,
+}  # fmt: skip
+"""Words of templates/update/try_boot.sh about what is no fault of the image."""
 
 State = Literal["none", "armed", "trying", "back"]
 
@@ -42,6 +49,11 @@ class Try(TypedDict):
     version: str
     checksum: str
     why: str
+
+
+def is_its_fault(why: str) -> bool:
+    """Whether a host has come back from an image for a reason that the next try would meet again."""
+    return bool(why) and why not in CHANCES
 
 
 class BootTry(FactBase[Try | None]):
@@ -124,4 +136,4 @@ def _state(said: dict[str, str], noted: dict[str, str]) -> tuple[State, str]:
         return "trying", ""
     if said.get("id") == noted.get("boot"):
         return "armed", ""
-    return "back", "the host runs another image, and has not said why"
+    return "back", NOT_SAID

@@ -239,7 +239,7 @@ class UpdatePoint(FactBase[Point | None]):
 
     .. code:: python
 
-        {"at": "2026-11-29T11:30:00Z", "unproved": False,
+        {"at": "2026-11-29T11:30:00Z", "boot": "2b477ce4-...", "unproved": False, "failing": ["time.zone"],
          "gone": [("curl", "0:8.7.1-1.ph5")], "arrived": [("curl", "0:8.12.0-1.ph5")]}
 
     Source of the format: our own files, written by templates/update/point.sh, and rpm's query format.
@@ -251,8 +251,10 @@ class UpdatePoint(FactBase[Point | None]):
         now = f"rpm -qa --qf '{query}' | grep -v '^gpg-pubkey ' | LC_ALL=C sort"
         compared = "printf '%s\\n' \"$now\" | LC_ALL=C comm"
         return (
-            f"if [ -s {POINT}/installed ]; then echo at $(cat {POINT}/at) && "
-            f'{{ [ ! -e {POINT}/unproved ] || echo unproved; }} && now=$({now}) && [ -n "$now" ] && '
+            f"if [ -s {POINT}/installed ]; then echo at $(cat {POINT}/at) && echo boot $(cat {POINT}/boot) && "
+            f"{{ [ ! -s {POINT}/failing ] || sed 's/^/failing /' {POINT}/failing; }} && "
+            f"{{ [ ! -e {POINT}/unproved ] && [ ! -e {POINT}/expired ] || echo unproved; }} && "
+            f'now=$({now}) && [ -n "$now" ] && '
             f"{compared} -23 {POINT}/installed - | sed 's/^/gone /' && "
             f"{compared} -13 {POINT}/installed - | sed 's/^/arrived /' && echo end; else echo none; fi"
         )

@@ -29,12 +29,16 @@ def script(name: str = POINT) -> str:
     return (SCRIPTS / name).read_text()
 
 
-def watch_command(seconds: int, name: str = POINT) -> StringCommand:
-    """Let the host go back by itself that long after its next boot, unless `confirm` is called before."""
+def watch_command(seconds: int, *words: str, name: str = POINT) -> StringCommand:
+    """Let the host go back by itself that long after its next boot, unless it is told before that it is well."""
     path = f"{STATE}/{name}"
-    return StringCommand(
-        f"( umask 077; mkdir -p {STATE} && cat > {path} && sh {path} watch {int(seconds)} )", _stdin=script(name)
-    )
+    watch = " ".join(["watch", str(int(seconds)), *map(shlex.quote, words)])
+    return StringCommand(f"( umask 077; mkdir -p {STATE} && cat > {path} && sh {path} {watch} )", _stdin=script(name))
+
+
+def proof_awaited(seconds: int, failing: Sequence[str]) -> StringCommand:
+    """Let the package host go back by itself in that long; `failing` are the checks that failed before its update."""
+    return watch_command(seconds, "now", *failing)
 
 
 def call(*words: str, name: str = POINT) -> StringCommand:

@@ -47,12 +47,16 @@ def _able(found: Try, *, required: bool) -> bool:
     if not found["cannot"]:
         return True
     sentence = f"this host cannot come back from an image that does not boot: {'; '.join(found['cannot'])}"
-    if required:
-        message = f"{sentence}. With required=False it is updated all the same"
-        raise OperationError(message)
-    logger.warning("%s%s", host.print_prefix, sentence)
-    host.noop("the boot loader cannot try an image")
+    more = ". With required=False it is updated all the same" if required else ""
+    _refuse_or_warn(f"{sentence}{more}", required=required)
     return False
+
+
+def _refuse_or_warn(sentence: str, *, required: bool) -> None:
+    if required:
+        raise OperationError(sentence)
+    logger.warning("%s%s", host.print_prefix, sentence)
+    host.noop("the boot loader does not try an image")
 
 
 def _read() -> Try:
@@ -90,7 +94,8 @@ def ready(required: bool = True) -> Commands:  # noqa: FBT001, FBT002 - as pyinf
             f"an image is staged already, without {' '.join(found['missing'])}: take it back first "
             "(ostree.cleaned_up with pending)"
         )
-        raise OperationError(message)
+        _refuse_or_warn(message, required=required)
+        return
     yield _call("ready", *found["missing"])
 
 
@@ -122,10 +127,12 @@ def armed(seconds: int = 600, required: bool = True) -> Commands:  # noqa: FBT00
         return
     if found["missing"]:
         message = f"the host lacks {' '.join(found['missing'])}: boot_try.ready gives them before an image is staged"
-        raise OperationError(message)
+        _refuse_or_warn(message, required=required)
+        return
     if not others or "booted" not in others[0]["roles"]:
         message = "another image is between the staged one and the one that runs in the boot menu: clean it up first"
-        raise OperationError(message)
+        _refuse_or_warn(message, required=required)
+        return
     if found["state"] == "armed" and found["checksum"] == first["checksum"]:
         host.noop("the next boot tries the image already")
         return

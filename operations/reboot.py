@@ -63,6 +63,6 @@ def rebooted(
     if labels or nfs_clients:
         yield StringCommand(f"( {drain_command(labels, drain_seconds, nfs_clients=nfs_clients)} )")
     if watched:
-        yield watch_command(watched, POINT if read(Deployments) is None else IMAGE)
+        yield watch_command(watched, name=POINT if read(Deployments) is None else IMAGE)
     yield StringCommand(REBOOT)
     yield FunctionCommand(come_back, (before, seconds), {})

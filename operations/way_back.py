@@ -17,7 +17,7 @@ from facts.image import HELD_IMAGES, ImageUpdate
 from facts.ostree import Deployments, FinalizeFailure
 from facts.tdnf import TdnfPackages
 from facts.update import HELD, HeldBack, TdnfHistory, TdnfRollbackPlan, UpdatePoint
-from operations import _images, _updates, ostree, reboot
+from operations import _images, _updates, boot_try, ostree, reboot
 from operations._contain import Commands, fail, operation, read
 from operations._point import IMAGE, announce, call, lines_of
 
@@ -110,6 +110,7 @@ def image_gone_back(
     if running is not None and running["checksum"] == first["checksum"] == noted["before"]:
         host.noop(f"the host runs {noted['before_version'] or noted['before'][:12]}, as before its last update")
         return
+    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
     announce([f"going back to image {noted['before_version'] or noted['before'][:12]}, by a reboot"])
     if first["checksum"] != noted["before"]:
         yield from ostree.rolled_back._inner(bad=first["checksum"])  # noqa: SLF001

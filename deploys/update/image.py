@@ -6,7 +6,8 @@ and was never proved is proved before anything else is installed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
@@ -17,13 +18,14 @@ from deploys.guard import Owner
 from deploys.policies.base import Policy
 from deploys.update.asked import Asked
 from deploys.update.leave import draining, holding_slot
-from deploys.update.way_back import BEFORE, executing, failed, proved_before
+from deploys.update.way_back import SETTLED, executing, failed, failing_before, proved_before, rebooted_then
 from deploys.verify import Verdict, prove, report
 from facts._ostree import Deployment, having
+from facts.boot_try import BootTry, is_its_fault
 from facts.image import ImageUpdate, Note, Standing, is_held, standing
 from facts.ostree import BootSpace, Deployments, FinalizeFailure
 from facts.update import Booted
-from operations import ostree, reboot
+from operations import boot_try, ostree
 from operations._contain import Commands, fail, operation, read
 from operations._images import no_way_back, require_image_host
 from operations._point import IMAGE, call
@@ -35,12 +37,14 @@ def take_image(owner: Owner, asked: Asked, policies: Sequence[Policy], *, watche
     proved = list(policies) if asked.way_back else []
     image_proved_first(name="Look for an image that was never proved", policies=proved, seconds=asked.seconds)
     if proved:
-        proved_before(name="Look what is proved before", policies=proved)
+        proved_before(name="Look what is proved before", policies=proved, seconds=asked.seconds)
+    if asked.way_back:
+        boot_try.ready(name="Be able to come back from an image that does not boot", required=False)
     image_staged(name=f"Update {asked.what(image=True)}", version=asked.version, way_back=asked.way_back)
     if asked.restart != "no":
         with holding_slot(owner):
-            reboot.rebooted(
-                name="Reboot", seconds=asked.seconds, if_due=asked.restart == "due",
+            image_rebooted_and_proved(
+                name="Reboot", policies=proved, seconds=asked.seconds, if_due=asked.restart == "due",
                 watched=watched if asked.way_back else 0, **draining(),
             )  # fmt: skip
     image_proved_or_undone(name="Prove every policy", policies=proved, seconds=asked.seconds)
@@ -72,9 +76,7 @@ def image_staged(version: str = "", *, way_back: bool = True) -> Commands:
         message = f"this host could not go back, so it is not updated: {why}"
         raise OperationError(message)
     running = _running()
-    before = BEFORE.get(host.name)
-    failing = sorted(failed(before.verdicts)) if before else []
-    yield call("note", running["checksum"], running["version"] or "", *failing, name=IMAGE)
+    yield call("note", running["checksum"], running["version"] or "", *failing_before(), name=IMAGE)
     yield from commands
     yield call("staged", name=IMAGE)
 
@@ -95,10 +97,11 @@ def image_proved_first(policies: list[Policy], seconds: int) -> Commands:
         if broken := _broken(prove(ctx_host.get(), policies), noted):
             yield from _back(policies, broken, noted, seconds)
         else:
-            yield call("confirm", name=IMAGE)
+            yield from _kept()
     elif how == "gone":
-        logger.warning("%s%s", host.print_prefix, _gone(noted))
-        yield call("confirm", name=IMAGE)
+        sentence = _gone(noted)
+        yield from _forgotten(noted)
+        logger.warning("%s%s", host.print_prefix, sentence)
     elif how == "undone":
         logger.warning("%san earlier run went back from %s; it is held back", host.print_prefix, _name(noted))
         yield call("confirm", name=IMAGE)
@@ -116,7 +119,7 @@ def image_proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
 
     Checks that failed before the update are told, and are no reason to go back.
     """
-    if not executing():
+    if not executing() or host.name in SETTLED:
         return
     noted, how = _noted()
     verdicts = prove(ctx_host.get(), policies)
@@ -126,18 +129,65 @@ def image_proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
         if broken := _broken(verdicts, noted):
             yield from _back(policies, broken, noted, seconds)
             return
-        yield call("confirm", name=IMAGE)
+        yield from _kept()
     elif how == "gone":
-        yield call("confirm", name=IMAGE)
-        yield FunctionCommand(fail, (_gone(noted),), {})
+        sentence = _gone(noted)
+        yield from _forgotten(noted)
+        yield FunctionCommand(fail, (sentence,), {})
         return
-    elif how == "waits":
+    SETTLED.add(host.name)
+    if how == "waits":
         logger.info("%s%s runs after the next reboot; the next update proves it", host.print_prefix, _name(noted))
     if text := report(verdicts):
         more = "\nAll of this failed before the update as well." if how == "runs" else ""
         yield FunctionCommand(fail, (text + more,), {})
     elif how != "runs":
         host.noop(f"{len(verdicts)} checks passed")
+
+
+@operation(is_idempotent=False, idempotent_notice="A reboot is asked for and made.")
+def image_rebooted_and_proved(policies: list[Policy], seconds: int, watched: int, **more: Any) -> Commands:  # noqa: ANN401
+    """
+    Reboot, and prove at once what came with it, as `way_back.rebooted_and_proved` does.
+
+    + policies: whose checks are read
+    + seconds: how long a reboot may take
+    + watched: how long the host waits for the proof after its boot; 0 for no way back. Where the boot loader can, it
+      starts the new image only once until then
+    + more: arguments of `reboot.rebooted`
+    """
+    tried = watched and (yield from _tried(watched))
+    proof = image_proved_or_undone._inner(policies=policies, seconds=seconds)  # noqa: SLF001
+    yield from rebooted_then(proof, seconds=seconds, watched=0 if tried else watched, **more)
+
+
+def _tried(seconds: int) -> Generator[Any, None, bool]:
+    """Have the boot loader try the staged image; whether it does."""
+    found = read(BootTry)
+    arming = list(boot_try.armed._inner(seconds=max(seconds, boot_try.LEAST_SECONDS), required=False))  # noqa: SLF001
+    yield from arming
+    return bool(arming) or (found is not None and found["state"] == "armed")
+
+
+def _kept() -> Commands:
+    """The image is good. The try first: when the run is killed after that, the next one proves the image."""
+    yield from boot_try.kept._inner()  # noqa: SLF001
+    yield call("confirm", name=IMAGE)
+
+
+def _came_back(noted: Note) -> str:
+    """Why the host has come back from the image by itself; "" when it has not."""
+    found = read(BootTry)
+    back = found is not None and found["state"] == "back" and found["checksum"] == noted["staged"]
+    return found["why"] if found is not None and back else ""
+
+
+def _forgotten(noted: Note) -> Commands:
+    """End the note of an image that does not run, and hold it back when that is its own fault."""
+    if is_its_fault(_came_back(noted)):
+        yield call("hold", name=IMAGE)
+    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
+    yield call("confirm", name=IMAGE)
 
 
 def _broken(verdicts: list[Verdict], noted: Note) -> list[Verdict]:
@@ -147,8 +197,12 @@ def _broken(verdicts: list[Verdict], noted: Note) -> list[Verdict]:
 def _back(policies: list[Policy], broken: list[Verdict], noted: Note, seconds: int) -> Commands:
     bad = _running()["checksum"]
     boot = read(Booted)["id"]
+    tried = read(BootTry)
     yield call("hold", name=IMAGE)
-    yield call("back", name=IMAGE)
+    if tried is not None and tried["state"] == "trying":
+        yield from boot_try.left._inner(why=f"it broke {_ids(broken)}")  # noqa: SLF001
+    else:
+        yield call("back", name=IMAGE)
     yield StringCommand(REBOOT)
     yield FunctionCommand(come_back, (boot, seconds), {})
     # Not before: until then the host's own timer is what ends this.
@@ -157,6 +211,7 @@ def _back(policies: list[Policy], broken: list[Verdict], noted: Note, seconds: i
         sentence = f"NOT ROLLED BACK: {_name(noted)} broke {_ids(broken)}, and still runs after the way back: {why}"
         yield FunctionCommand(fail, (f"{report(broken)}\n{sentence}",), {})
         return
+    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
     yield call("confirm", name=IMAGE)
     after = VERDICTS[host.name] = prove(ctx_host.get(), policies)
     still = sorted(failed(after) & {each.check for each in broken})
@@ -188,7 +243,10 @@ def _name(noted: Note) -> str:
 
 
 def _gone(noted: Note) -> str:
+    came_back = _came_back(noted)
+    if is_its_fault(came_back):
+        return f"ROLLED BACK: the host has come back from {_name(noted)}: {came_back}. It is held back on this host."
     running = _running()
-    why = read(FinalizeFailure) or "nothing on the host says why; was another one chosen in its boot menu?"
+    why = read(FinalizeFailure) or came_back or "nothing on the host says why; was another one chosen in its boot menu?"
     name = running["version"] or running["checksum"][:12]
     return f"the update is gone: {_name(noted)} was staged at {noted['at']}, and {name} runs: {why}"

@@ -191,9 +191,10 @@ def slots_of(given: FleetLock | SlotFile) -> Slots:
 
 
 class HoldingSlot:
-    """What is done around a reboot: first the slot, which is given back when the host is back.
+    """What is done around a reboot and its proof: first the slot, which is given back when both are done.
 
-    A host that was told to reboot and is not back keeps it; one that was not told so, as it would not drain, does not.
+    A host that was told to reboot keeps it when it is not back, or not well; one that was not told so, as it would not
+    drain, does not.
     """
 
     def __init__(self, target: Host, given: FleetLock | SlotFile, owner: Owner) -> None:

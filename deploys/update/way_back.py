@@ -1,13 +1,15 @@
 """The way back of an update of packages: by the host itself when nobody can log in, by the run when its proof fails.
 
-That of images is in image.py.
+What counts is noted on the host, so that a run can end what a killed one has begun: an update that was never proved is
+proved before anything else is installed. That of images is in image.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.context import ctx_host
 
@@ -16,9 +18,13 @@ from deploys.policies.base import Policy, Undo
 from deploys.policies.render import render
 from deploys.verify import Verdict, prove, report
 from facts.update import POINT, Booted, UpdatePoint
+from operations import reboot
 from operations._contain import Commands, fail, operation, read
 from operations._point import call, script
 from operations._reboot import REBOOT, come_back
+
+if TYPE_CHECKING:
+    from facts._update import Point
 
 SECONDS = 900
 """How long a transaction and the new login may take before the host goes back by itself."""
@@ -26,17 +32,14 @@ SECONDS = 900
 WATCHED_SECONDS = 600
 """How long after the boot of an update the host waits for its proof before it goes back by itself."""
 
+PROOF_SECONDS = 3600
+"""How long after an update without a reboot: other hosts of the same run may take longer, and all are waited for."""
 
-@dataclass(frozen=True)
-class Before:
-    """A host before its update: what its proof found, and which boot it was."""
+BEFORE: dict[str, list[Verdict]] = {}
+"""What a host's proof found before its update, by its name."""
 
-    verdicts: list[Verdict]
-    boot: str
-
-
-BEFORE: dict[str, Before] = {}
-"""By the host's name."""
+SETTLED: set[str] = set()
+"""Names of the hosts whose update this run has proved already."""
 
 
 def undo() -> Undo:
@@ -50,16 +53,26 @@ def failed(verdicts: list[Verdict]) -> set[str]:
 
 
 @operation()
-def proved_before(policies: list[Policy]) -> Commands:
+def proved_before(policies: list[Policy], seconds: int) -> Commands:
     """
-    Look which checks pass before anything is changed; reads only.
+    Look which checks pass before anything is changed. An update of before that was never proved is settled first.
 
     + policies: whose checks are read
+    + seconds: how long a reboot may take, see `proved_or_undone`
     """
     host.noop("it only reads")
-    if executing():
-        BEFORE[host.name] = Before(prove(ctx_host.get(), policies), read(Booted)["id"])
-    yield from ()
+    if not executing():
+        return
+    verdicts = BEFORE[host.name] = prove(ctx_host.get(), policies)
+    point = read(UpdatePoint)
+    if point is not None and point["unproved"]:
+        logger.info("%sthe update of %s was never proved: that comes first", host.print_prefix, point["at"])
+        yield from _settled(policies, verdicts, point, seconds)
+
+
+def failing_before() -> list[str]:
+    """The ids of the checks of the current host that failed before its update."""
+    return sorted(failed(BEFORE.get(host.name, [])))
 
 
 @operation()
@@ -72,18 +85,15 @@ def proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
 
     Checks that failed before are told, and are no reason to go back.
     """
-    if not executing():
+    if not executing() or host.name in SETTLED:
         return
-    before = BEFORE[host.name]
-    verdicts = VERDICTS[host.name] = prove(ctx_host.get(), policies)
+    # Read before the proof: a host that goes back by itself meanwhile is not proved by it.
     point = read(UpdatePoint)
     updated = point is not None and point["unproved"]
-    broken = sorted(failed(verdicts) - failed(before.verdicts)) if updated else []
-    if broken:
-        yield from _back(policies, [verdict for verdict in verdicts if verdict.check in broken], before, seconds)
-        return
-    if updated:
-        yield call("confirm")
+    verdicts = VERDICTS[host.name] = prove(ctx_host.get(), policies)
+    if point is not None and updated:
+        yield from _settled(policies, verdicts, point, seconds)
+    SETTLED.add(host.name)
     if text := report(verdicts):
         more = "\nAll of this failed before the update as well." if updated else ""
         yield FunctionCommand(fail, (text + more,), {})
@@ -91,12 +101,43 @@ def proved_or_undone(policies: list[Policy], seconds: int) -> Commands:
         host.noop(f"{len(verdicts)} checks passed")
 
 
-def _back(policies: list[Policy], broken: list[Verdict], before: Before, seconds: int) -> Commands:
+@operation(is_idempotent=False, idempotent_notice="A reboot is asked for and made.")
+def rebooted_and_proved(policies: list[Policy], seconds: int, **more: Any) -> Commands:  # noqa: ANN401
+    """
+    Reboot, and prove at once what came with it: the host is not made to wait for others while its clock runs.
+
+    + policies: whose checks are read; none for no proof
+    + seconds: how long a reboot may take
+    + more: arguments of `reboot.rebooted`
+    """
+    proof = proved_or_undone._inner(policies=policies, seconds=seconds) if policies else ()  # noqa: SLF001
+    yield from rebooted_then(proof, seconds=seconds, **more)
+
+
+def rebooted_then(proof: Iterable[Any], **how: Any) -> Commands:  # noqa: ANN401
+    """A reboot with the arguments of `reboot.rebooted`, and after one that was made the proof."""
+    made = False
+    for command in reboot.rebooted._inner(**how):  # noqa: SLF001
+        made = True
+        yield command
+    if made:
+        yield from proof
+
+
+def _settled(policies: list[Policy], verdicts: list[Verdict], point: Point, seconds: int) -> Commands:
+    broken = [each for each in verdicts if not each.passed and each.check not in point["failing"]]
+    if broken and (point["gone"] or point["arrived"]):
+        yield from _back(policies, broken, point, seconds)
+    else:
+        yield call("proved")
+
+
+def _back(policies: list[Policy], broken: list[Verdict], point: Point, seconds: int) -> Commands:
     boot = read(Booted)["id"]
     yield call("hold")
     yield call("back")
     yield call("confirm")
-    if boot != before.boot:
+    if boot != point["boot"]:
         # What runs came with the update.
         yield StringCommand(REBOOT)
         yield FunctionCommand(come_back, (boot, seconds), {})

@@ -2,7 +2,10 @@
 #   sh -s save NEVRA...   note what is installed, and lay down the package files of what is going to change or go
 #   sh -s hold            note the versions that have come since the point: they are not to be installed again
 #   point.sh watch N      go back by itself N seconds after the next boot, unless that is confirmed before
-#   sh -s confirm         the host is well: do not
+#   point.sh watch N now CHECK...
+#                         N seconds from now, or after the next boot; these checks failed before the update
+#   sh -s confirm         the host is well, or has gone back: do not
+#   sh -s proved          the host is well; fails when it has gone back by itself meanwhile
 #   sh -s back            make the installed packages those of the point again; may be repeated after whatever ended it
 set -u
 umask 077
@@ -83,7 +86,7 @@ save() {
   fi
   rm -f "$new/said"
   running > "$new/running"
-  : > "$new/unproved" || fail "no space left for the way back"
+  : > "$new/unproved" && cat /proc/sys/kernel/random/boot_id > "$new/boot" || fail "no space left for the way back"
   # The time alone would not tell two points of one second from each other.
   cat /proc/sys/kernel/random/uuid > "$new/id" || fail "no space left for the way back"
   date -u +%Y-%m-%dT%H:%M:%SZ > "$new/at" && sync -f "$new" || fail "no space left for the way back"
@@ -151,57 +154,75 @@ timer=photon-fleet-update.timer
 units=/etc/systemd/system
 
 watch() {
-  case $1 in ''|*[!0-9]*) fail "$1 is no number of seconds" ;; esac
+  seconds=$1 when=${2-}
+  case $seconds in ''|*[!0-9]*) fail "$seconds is no number of seconds" ;; esac
   # A reboot without an update before it has nothing to go back from.
   [ -e "$point/unproved" ] || return 0
+  if [ "$when" = now ]; then
+    shift 2
+    for each; do echo "$each"; done > "$point/failing" && sync -f "$point" || fail "no space left for the way back"
+  fi
   cat > "$units/photon-fleet-update.service" <<UNIT || fail "the unit that goes back cannot be written"
 [Unit]
-Description=Go back from an update that nobody confirmed after its reboot (Photon Fleet)
+Description=Go back from an update that nobody has proved (Photon Fleet)
 [Service]
 Type=oneshot
 ExecStart=/bin/sh $state/point.sh expire
 UNIT
   cat > "$units/$timer" <<UNIT || fail "the timer that goes back cannot be written"
 [Unit]
-Description=Wait for an update to be confirmed after its reboot (Photon Fleet)
+Description=Wait for the proof of an update (Photon Fleet)
 [Timer]
-OnBootSec=$1
+OnActiveSec=$seconds
 AccuracySec=1s
 [Install]
 WantedBy=timers.target
 UNIT
   chmod 644 "$units/photon-fleet-update.service" "$units/$timer"
   sync -f "$units" && systemctl daemon-reload && systemctl --quiet enable "$timer" || fail "the timer cannot be enabled"
+  # It may be running since the update; a reboot that is about to come starts it anew.
+  if [ "$when" = now ]; then systemctl restart "$timer"; else systemctl stop "$timer"; fi ||
+    fail "the timer cannot be started"
 }
 
 confirm() {
-  rm -f "$point/unproved"
+  rm -f "$point/unproved" "$point/expired" "$point/proved"
   [ -e "$units/$timer" ] || return 0
   systemctl --quiet disable --now "$timer" && rm -f "$units/$timer" "$units/photon-fleet-update.service" &&
     systemctl daemon-reload || fail "the way back could not be called off"
 }
 
-# Called by the timer. The next run tells the record; what was gone back to may be a kernel, so the host boots again.
+# One of the two has it: who proves, or who goes back.
+proved() {
+  mv "$point/unproved" "$point/proved" 2>/dev/null ||
+    fail "the host goes back by itself, or has gone back, as this proof came too late; the next run tells"
+  confirm
+}
+
+# Called by the timer. The next run tells the record.
 expire() {
+  [ -e "$point/expired" ] || mv "$point/unproved" "$point/expired" 2>/dev/null || { confirm; return; }
   # In shells of their own: what fails ends them, and what follows must be done all the same.
   ( hold )
-  if ( back ) >&2; then result="went back from an update that nobody confirmed after its reboot"
-  else result="could NOT go back from an update that nobody confirmed after its reboot (see its journal)"; fi
+  if ( back ) >&2; then result="went back from an update that nobody proved in time"
+  else result="could NOT go back from an update that nobody proved in time (see its journal)"; fi
   ( confirm )
   records=/var/lib/photon-fleet/records/new
   mkdir -p "$records" && { echo "what: $result"; echo "by: the host itself"; echo "why: no run logged in and proved it"
     echo "commit: none"; echo "at: $(date -u +%Y-%m-%dT%H:%M:%SZ)"; } > "$records/$(date -u +%Y%m%dT%H%M%SZ).update"
   sync
-  systemctl --no-block reboot
+  # What runs since a reboot, such as a kernel, came with the update.
+  [ "$(cat "$point/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] || systemctl --no-block reboot
 }
 
 case ${1-} in
-  watch) watch "${2-}" ;;
+  watch) shift; watch "$@" ;;
   confirm) confirm ;;
+  proved) proved ;;
   expire) expire ;;
   save) shift; save "$@" ;;
   hold) hold ;;
   back) back ;;
-  *) fail "usage: save NEVRA... | hold | watch N | confirm | back" ;;
+  *) fail "usage: save NEVRA... | hold | watch N [now CHECK...] | confirm | proved | back" ;;
 esac
 exit

@@ -18,6 +18,7 @@ grub=/boot/grub2
 env=$grub/photon-fleet.env
 loader=/boot/loader
 units=/etc/systemd/system
+records=/var/lib/photon-fleet/records/new
 name=photon-fleet-try-boot
 own=/etc/systemd/$name.sh
 drop_in=$units/emergency.service.d/photon-fleet.conf
@@ -153,6 +154,8 @@ disarm() {
 
 keep() {
   disarm
+  # Whoever calls this tells it, or has seen that there is nothing to tell.
+  rm -f "$records/photon-fleet.try"
   rm -rf "$state" && sync -f "${state%/*}" || fail "the note of the try cannot be removed"
 }
 
@@ -174,6 +177,9 @@ settle() {
   [ "$place" = 1 ] || verdict="it was not put in place at shutdown"
   # What was noted by a run of this that was cut off, is right.
   if [ ! -e "$state/back" ]; then
+    mkdir -p "$records" && { echo "what: came back from image $(noted version): $verdict"; echo "by: the host itself"
+      echo "why: it was not proved"; echo "commit: none"; echo "at: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+    } > "$records/photon-fleet.try"
     echo "$verdict" > "$state/back.new" && mv -f "$state/back.new" "$state/back" && sync -f "$state" ||
       fail "what became of the try cannot be noted"
   fi

@@ -21,14 +21,7 @@ INVENTORY = f"""
 from inventories._fleet import fleet, host
 hosts = fleet(host("{NAME}", lab_vm=True, lab_image="ostree"), connector="lab")
 """
-UPDATE = """
-from operations import boot_try, ostree, reboot
-boot_try.ready(name="Be able to come back")
-ostree.upgraded(name="Upgrade")
-boot_try.armed(name="Try it once")
-reboot.rebooted(name="Reboot", seconds=600)
-boot_try.kept(name="Keep it")
-"""
+UPDATE = ("deploys/fixes/update.py", "-y", "--data", "why=test", "--data", "reboot=due", "--data", "seconds=600")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +29,7 @@ def update(lab, tmp_path_factory):
     lab.boot(NAME, vm=True, image="ostree")
     place = tmp_path_factory.mktemp("vm-image")
     (place / "fleet.py").write_text(INVENTORY)
-    (place / "deploy.py").write_text(UPDATE)
-    yield lambda: run(program("pyinfra"), place / "fleet.py", place / "deploy.py", "-y", timeout=800)
+    yield lambda: run(program("pyinfra"), place / "fleet.py", *UPDATE, timeout=800)
     lab.stop(NAME)
 
 
@@ -64,7 +56,7 @@ def test_a_good_image_is_tried_and_kept(update, on) -> None:
     found = read(on, BootTry())
     assert (found["state"], found["cannot"], found["missing"]) == ("none", [], [])
     left = "ls /boot/grub2 /etc/systemd/photon* /etc/systemd/system/*/photon* /var/lib/photon-fleet/update 2>/dev/null"
-    assert on(NAME, left, check=False).split() == ["/boot/grub2:", "grub.cfg", "/var/lib/photon-fleet/update:"]
+    assert on(NAME, left, check=False).split() == ["/boot/grub2:", "grub.cfg", "/var/lib/photon-fleet/update:", "image"]
 
 
 def test_a_host_comes_back_from_an_image_that_does_not_boot(update, on, lab) -> None:
@@ -74,13 +66,18 @@ def test_a_host_comes_back_from_an_image_that_does_not_boot(update, on, lab) -> 
     bad = publish("5.0_minimal.2", {vm_image.INITRAMFS: "this is no initramfs\n"})
     done: Done = update()
     assert done.status == 1, done.all[-3000:]
-    assert "the host has come back from 5.0_minimal.2: it did not come up" in done.err
+    assert "ROLLED BACK: the host has come back from image 5.0_minimal.2: it did not come up. It is held" in done.err
     console = log.read_bytes()[before:].decode(errors="replace")
     assert "Booting `VMware Photon OS/Linux 5.0_minimal.2 (ostree:0)'" in console
     assert "Kernel panic" in console
     assert "Booting `VMware Photon OS/Linux 5.0_minimal.1 (ostree:1)'" in console
-    found = read(on, BootTry())
-    assert (found["state"], found["version"], found["checksum"]) == ("back", "5.0_minimal.2", bad)
+    assert read(on, BootTry())["state"] == "none"
     # What does not boot is out of the menu, so that no further boot can meet it.
     assert roles(on)[0] == ("5.0_minimal.1", ["booted"])
     assert on(NAME, "systemctl is-system-running").strip() == "running"
+    boot = on(NAME, "cat /proc/sys/kernel/random/boot_id")
+    again = update()
+    assert again.status == 0, again.all[-3000:]
+    assert "5.0_minimal.2 is held back" in again.err
+    assert on(NAME, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert bad in on(NAME, "cat /var/lib/photon-fleet/update/held-images")

@@ -193,5 +193,62 @@ def test_nobody_can_log_in_after_the_reboot(fleet, offered, state, on) -> None:
     assert state() == before
     assert "greeter 0:1.4-1.ph5" in held(on)
     told = converge(inventory=fleet)
-    assert "since the last run: FIX: went back from an update that nobody confirmed after its reboot at 20" in told.err
+    assert "since the last run: FIX: went back from an update that nobody proved in time at 20" in told.err
+    assert told.line(f"{NAME}: ok; "), told.all
+
+
+UNPROVED = """
+from pyinfra import host
+from deploys._run import contained
+from deploys.fixes._fix import begin_fix
+from deploys.guard import guarding
+from deploys.update.packages import packages_updated
+from deploys.update.way_back import SECONDS, proved_before, undo
+from inventories._merge import effective_of
+
+with contained():
+    owner = begin_fix(__file__, "updated the greeter")
+    proved_before(name="Before", policies=list(effective_of(host).policies.values()), seconds=60)
+    with guarding("update", undo(), owner, SECONDS):
+        packages_updated(name="Update", proved=True, names=["greeter"], way_back=True)
+"""
+
+
+@pytest.fixture
+def left_unproved(fleet, offered, on):
+    """As a controller leaves the host that is killed between the update and its proof."""
+
+    def leave() -> None:
+        offered("1.3")
+        deploy = Path(fleet).with_name("unproved.py")
+        deploy.write_text(UNPROVED)
+        run(program("pyinfra"), fleet, deploy, "-y", "--data", "why=test")
+        assert version(on) == "1.3"
+        assert "photon-fleet-update.timer" in on(NAME, "systemctl list-timers --no-legend")
+
+    return leave
+
+
+def test_an_update_that_was_never_proved_comes_first(left_unproved, update, fleet, state, on) -> None:
+    before = state()
+    left_unproved()
+    on(NAME, "systemctl stop greeter.service")
+    done = update()
+    assert done.status == 1, done.all
+    assert "was never proved: that comes first" in done.err
+    assert "ROLLED BACK: the update broke services.unit[greeter.service].running" in done.err, done.err
+    assert state() == before
+    assert "greeter 0:1.3-1.ph5" in held(on)
+    assert run(program("pyinfra"), fleet, "deploys/fixes/release.py", "-y", "--data", "why=test").status == 0
+
+
+def test_nobody_proves_it_in_time(left_unproved, fleet, state, on) -> None:
+    before, boot = state(), on(NAME, BOOT)
+    left_unproved()
+    on(NAME, f"systemctl start {WATCH}")
+    assert state() == before
+    assert on(NAME, BOOT) == boot
+    assert "photon-fleet-update" not in on(NAME, "systemctl list-timers --all --no-legend")
+    told = converge(inventory=fleet)
+    assert "since the last run: FIX: went back from an update that nobody proved in time at 20" in told.err
     assert told.line(f"{NAME}: ok; "), told.all

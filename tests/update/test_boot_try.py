@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from facts.boot_try import BootTry
+from facts.boot_try import CHANCES, NOT_SAID, BootTry, is_its_fault
 from operations.boot_try import _script
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
@@ -246,3 +246,10 @@ def test_an_image_that_is_not_tried_is_not_left(host) -> None:
 def test_half_an_answer_about_the_boot_loader_is_none(output, said) -> None:
     with pytest.raises(FactProcessError, match=said):
         BootTry().process(output)
+
+
+@pytest.mark.parametrize("why", sorted(CHANCES))
+def test_what_is_no_fault_of_the_image_is_said_in_these_words(why) -> None:
+    assert f'"{why}"' in _script() or why == NOT_SAID
+    assert not is_its_fault(why)
+    assert is_its_fault("it did not come up")

@@ -48,6 +48,8 @@ class Host:
             script()
             .replace("/var/lib/photon-fleet/update", str(place / "state"))
             .replace("/var/cache/tdnf", str(self.cache))
+            .replace("/etc/systemd/system", str(place))
+            .replace("/var/lib/photon-fleet/records", str(place / "records"))
             .replace("PATH=/usr/sbin", f"PATH={place / 'bin'}:/usr/sbin")
         )
 
@@ -127,6 +129,28 @@ def test_what_came_is_held(host) -> None:
     assert host.call("hold") == (0, "")
     assert host.call("hold") == (0, "")
     assert (host.place / "state/held").read_text() == "curl 0:2-1 x86_64\nnew 0:1-1 x86_64\n"
+
+
+def test_one_of_the_two_has_it_who_proves_or_who_goes_back(host) -> None:
+    updated(host)
+    assert host.call("proved") == (0, "")
+    assert "too late" in host.call("proved")[1]
+    updated(host)
+    (host.place / "state/point/unproved").rename(host.place / "state/point/expired")
+    assert host.call("proved")[0] == 1
+    host.call("expire")
+    assert host.packages == ["bash 5-1", "curl 1-1"]
+    assert not (host.place / "state/point/expired").exists()
+    assert (
+        "what: went back from an update that nobody proved" in next((host.place / "records/new").iterdir()).read_text()
+    )
+
+
+def test_a_proof_in_time_calls_off_the_way_back(host) -> None:
+    updated(host)
+    host.call("proved")
+    assert host.call("expire") == (0, "")
+    assert "curl 2-1" in host.packages
 
 
 def test_without_a_point_there_is_no_way_back(host) -> None:
