@@ -171,7 +171,9 @@ def _tried(seconds: int) -> Generator[Any, None, bool]:
 
 def _kept() -> Commands:
     """The image is good. The try first: when the run is killed after that, the next one proves the image."""
-    yield from boot_try.kept._inner()  # noqa: SLF001
+    tried = read(BootTry)
+    if tried is not None and tried["state"] == "trying":
+        yield from boot_try.kept._inner()  # noqa: SLF001
     yield call("confirm", name=IMAGE)
 
 
