@@ -167,8 +167,8 @@ class Other(Claims):
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         others = [item for item in items if _kind(item) is not Kind.VM]
         files = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
-        first, second = ([each for each in files if (_kind(each[0]) is Kind.LAB) is lab] for lab in (False, True))
-        items[:] = [item for tests in [*first, *reversed(second)] for item in tests]
+        pure, lab = ([each for each in files if _needs_lab(each) is wanted] for wanted in (False, True))
+        items[:] = [item for tests in [*pure, *reversed(lab)] for item in tests]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -192,6 +192,10 @@ def _kind(item: pytest.Item) -> Kind:
     if item.get_closest_marker("vm"):
         return Kind.VM
     return Kind.LAB if item.get_closest_marker("lab") else Kind.PURE
+
+
+def _needs_lab(tests: list[pytest.Item]) -> bool:
+    return any(_kind(item) is Kind.LAB for item in tests)
 
 
 def _runs(pid: int) -> bool:
