@@ -2,7 +2,8 @@
 
 All collect everything; a process runs a file when it is the first to claim it, the first one from the front of the
 list, the others from its end. Virtual machines need all cores: their files come first, and meanwhile the others make do
-with tests that need no lab, and with what is left of the cores.
+with tests that need no lab, and with what is left of the cores. `vm(alone=False)` marks those that have the time to run
+beside other hosts; the first process has these too.
 pytest-xdist is no help here: pyinfra has gevent replace the threads that its processes wait with.
 `--processes 1` runs all in one; so do a single file, the proof of an inventory and a debugger.
 """
@@ -31,8 +32,9 @@ class Kind(IntEnum):
     """What a test needs, in the order in which the first process takes them."""
 
     VM = 0
-    LAB = 1
-    PURE = 2
+    PATIENT_VM = 1
+    LAB = 2
+    PURE = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -165,7 +167,7 @@ class Other(Claims):
         os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        others = [item for item in items if _kind(item) is not Kind.VM]
+        others = [item for item in items if _kind(item) >= Kind.LAB]
         files = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
         pure, lab = ([each for each in files if _needs_lab(each) is wanted] for wanted in (False, True))
         items[:] = [item for tests in [*pure, *reversed(lab)] for item in tests]
@@ -189,8 +191,8 @@ class Other(Claims):
 
 
 def _kind(item: pytest.Item) -> Kind:
-    if item.get_closest_marker("vm"):
-        return Kind.VM
+    if marker := item.get_closest_marker("vm"):
+        return Kind.VM if marker.kwargs.get("alone", True) else Kind.PATIENT_VM
     return Kind.LAB if item.get_closest_marker("lab") else Kind.PURE
 
 

@@ -14,7 +14,7 @@ from facts.ostree import Deployments
 from tests.converge.conftest import Done, program, run
 from tests.lab import ostree_repo, vm_image
 
-pytestmark = [pytest.mark.lab, pytest.mark.vm]
+pytestmark = [pytest.mark.lab, pytest.mark.vm(alone=False)]
 
 NAME = "vi-1"
 INVENTORY = f"""
