@@ -185,19 +185,12 @@ def settled(text: str) -> object:
     return json.loads(re.sub(r'"(duration|started|ended)[^"]*": [^,}]+', '"time": 0', text))
 
 
-def prepared(lab, state: str) -> None:
-    lab.reset("web-1")
-    if state == "half":
-        assert converge("--limit", "web-1", "--data", "only=packages,ssh").status == 0
-    if state == "converged":
-        assert converge("--limit", "web-1").status == 0
-
-
-@pytest.mark.parametrize("state", ["fresh", "half", "converged"])
-def test_plans_and_results_are_the_same(converged, lab, state: str) -> None:
+def test_plans_and_results_are_the_same(converged, lab) -> None:
     plans, results = [], []
     for how in ((), ALONE):
-        prepared(lab, state)
+        lab.reset("web-1")
+        # Half of it: some operations change something, and some do not.
+        assert converge("--limit", "web-1", "--data", "only=packages,ssh").status == 0
         plan = dry("--json", "--limit", "web-1", *how)
         assert plan.status == 0
         plans.append(settled(plan.out))

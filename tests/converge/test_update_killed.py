@@ -1,6 +1,6 @@
 """Killed with -9 at random moments of an update and of the way back, on either side: one whole version each time.
 
-Four times in a run of all tests; KILLS=20 is another number, and KILL_SEED the seed of an earlier run.
+Three times in a run of all tests; KILLS=20 is another number, and KILL_SEED the seed of an earlier run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.converge.test_update_undone import TEXT
 pytestmark = pytest.mark.lab
 
 NAME = "upk-1"
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("KILL_SEED", str(time.time_ns() % (1 << 30))))
 GUARD_SECONDS = 15
 WORK = "tdnf|rpm |sh -s|point.sh"
