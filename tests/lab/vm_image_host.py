@@ -10,8 +10,6 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
 from tests.lab import vm_image, vmroot
 from tests.lab.image_host import STAND_IN
 from tests.lab.machine import run
@@ -30,7 +28,6 @@ class VmImageHost(VmHost):
     # It is the only one of its test, and has more to do at a boot and at a shutdown.
     processors = 2
 
-    @override
     def _prepare(self) -> None:
         directory = self.spec.directory
         if not (directory / "root.qcow2").exists():
@@ -51,7 +48,6 @@ class VmImageHost(VmHost):
                 yield directory, None, 0o755
             yield "usrlocal/bin/rpm-ostree", Path(STAND_IN).read_bytes(), 0o755
 
-    @override
     def _boots_from(self) -> list[str]:
         directory = self.spec.directory
         return [
