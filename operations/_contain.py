@@ -7,7 +7,7 @@ change (a lock, a guard) is told in _around.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import reduce, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -27,6 +27,22 @@ Commands = Generator[Any, None, None]
 
 
 Value = TypeVar("Value")
+
+
+def within(other: PyinfraOperation[...], **arguments: Any) -> Commands:  # noqa: ANN401 - those of the operation
+    """The commands of another operation, as part of the one that calls this."""
+    commands: Commands = other._inner(**arguments)  # noqa: SLF001 - pyinfra's own way to nest operations
+    return commands
+
+
+def followed(commands: Iterable[Any], by: Iterable[Any]) -> Commands:
+    """Commands, and more after them when there were any."""
+    some = False
+    for command in commands:
+        some = True
+        yield command
+    if some:
+        yield from by
 
 
 def read(fact: type[FactBase[Value]], **arguments: Any) -> Value:  # noqa: ANN401

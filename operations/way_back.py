@@ -18,7 +18,7 @@ from facts.ostree import Deployments, FinalizeFailure
 from facts.tdnf import TdnfPackages
 from facts.update import HELD, HeldBack, TdnfHistory, TdnfRollbackPlan, UpdatePoint
 from operations import _images, _updates, boot_try, ostree, reboot
-from operations._contain import Commands, fail, operation, read
+from operations._contain import Commands, fail, operation, read, within
 from operations._point import IMAGE, announce, call, lines_of
 
 __all__ = ["gone_back", "image_gone_back", "released", "repaired", "rolled_back"]
@@ -110,13 +110,17 @@ def image_gone_back(
     if running is not None and running["checksum"] == first["checksum"] == noted["before"]:
         host.noop(f"the host runs {noted['before_version'] or noted['before'][:12]}, as before its last update")
         return
-    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
+    yield from within(boot_try.kept, proved=False)
     announce([f"going back to image {noted['before_version'] or noted['before'][:12]}, by a reboot"])
     if first["checksum"] != noted["before"]:
-        yield from ostree.rolled_back._inner(bad=first["checksum"])  # noqa: SLF001
+        yield from within(ostree.rolled_back, bad=first["checksum"])
     if running is None or running["checksum"] != noted["before"]:
-        yield from reboot.rebooted._inner(  # noqa: SLF001
-            seconds=seconds, containers=containers, drain_seconds=drain_seconds, nfs_clients=nfs_clients
+        yield from within(
+            reboot.rebooted,
+            seconds=seconds,
+            containers=containers,
+            drain_seconds=drain_seconds,
+            nfs_clients=nfs_clients,
         )
         yield FunctionCommand(_sees, (noted["before"],), {})
     if noted["unproved"]:

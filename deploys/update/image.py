@@ -26,7 +26,7 @@ from facts.image import ImageUpdate, Note, Standing, is_held, standing
 from facts.ostree import BootSpace, Deployments, FinalizeFailure
 from facts.update import Booted
 from operations import boot_try, ostree
-from operations._contain import Commands, fail, operation, read
+from operations._contain import Commands, fail, operation, read, within
 from operations._images import no_way_back, require_image_host
 from operations._point import IMAGE, call
 from operations._reboot import REBOOT, come_back
@@ -65,9 +65,7 @@ def image_staged(version: str = "", *, way_back: bool = True) -> Commands:
         raise OperationError(message)
     never = [each["checksum"] for each in noted["held"]]
     # Nothing but reads has happened when these are known.
-    commands = list(
-        ostree.deployed._inner(wanted=version) if version else ostree.upgraded._inner(never=never)  # noqa: SLF001
-    )
+    commands = list(within(ostree.deployed, wanted=version) if version else within(ostree.upgraded, never=never))
     first = found["deployments"][0]
     if not commands and ("booted" in first["roles"] or first["checksum"] == noted["staged"]):
         return
@@ -157,14 +155,14 @@ def image_rebooted_and_proved(policies: list[Policy], seconds: int, watched: int
     + more: arguments of `reboot.rebooted`
     """
     tried = watched and (yield from _tried(watched))
-    proof = image_proved_or_undone._inner(policies=policies, seconds=seconds)  # noqa: SLF001
+    proof = within(image_proved_or_undone, policies=policies, seconds=seconds)
     yield from rebooted_then(proof, seconds=seconds, watched=0 if tried else watched, **more)
 
 
 def _tried(seconds: int) -> Generator[Any, None, bool]:
     """Have the boot loader try the staged image; whether it does."""
     found = read(BootTry)
-    arming = list(boot_try.armed._inner(seconds=max(seconds, boot_try.LEAST_SECONDS), required=False))  # noqa: SLF001
+    arming = list(within(boot_try.armed, seconds=max(seconds, boot_try.LEAST_SECONDS), required=False))
     yield from arming
     return bool(arming) or (found is not None and found["state"] == "armed")
 
@@ -173,7 +171,7 @@ def _kept() -> Commands:
     """The image is good. The try first: when the run is killed after that, the next one proves the image."""
     tried = read(BootTry)
     if tried is not None and tried["state"] == "trying":
-        yield from boot_try.kept._inner()  # noqa: SLF001
+        yield from within(boot_try.kept)
     yield call("confirm", name=IMAGE)
 
 
@@ -188,7 +186,7 @@ def _forgotten(noted: Note) -> Commands:
     """End the note of an image that does not run, and hold it back when that is its own fault."""
     if is_its_fault(_came_back(noted)):
         yield call("hold", name=IMAGE)
-    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
+    yield from within(boot_try.kept, proved=False)
     yield call("confirm", name=IMAGE)
 
 
@@ -202,7 +200,7 @@ def _back(policies: list[Policy], broken: list[Verdict], noted: Note, seconds: i
     tried = read(BootTry)
     yield call("hold", name=IMAGE)
     if tried is not None and tried["state"] == "trying":
-        yield from boot_try.left._inner(why=f"it broke {_ids(broken)}")  # noqa: SLF001
+        yield from within(boot_try.left, why=f"it broke {_ids(broken)}")
     else:
         yield call("back", name=IMAGE)
     yield StringCommand(REBOOT)
@@ -213,7 +211,7 @@ def _back(policies: list[Policy], broken: list[Verdict], noted: Note, seconds: i
         sentence = f"NOT ROLLED BACK: {_name(noted)} broke {_ids(broken)}, and still runs after the way back: {why}"
         yield FunctionCommand(fail, (f"{report(broken)}\n{sentence}",), {})
         return
-    yield from boot_try.kept._inner(proved=False)  # noqa: SLF001
+    yield from within(boot_try.kept, proved=False)
     yield call("confirm", name=IMAGE)
     after = VERDICTS[host.name] = prove(ctx_host.get(), policies)
     still = sorted(failed(after) & {each.check for each in broken})

@@ -18,7 +18,7 @@ from deploys.update.way_back import (
     undo,
 )  # fmt: skip
 from operations import updates
-from operations._contain import Commands, operation
+from operations._contain import Commands, followed, operation, within
 from operations._point import proof_awaited
 
 
@@ -62,9 +62,6 @@ def packages_updated(proved: bool, **wish: Any) -> Commands:  # noqa: ANN401, FB
     + proved: whether a proof follows
     + wish: arguments of `updates.packages`
     """
-    changed = False
-    for command in updates.packages._inner(**wish):  # noqa: SLF001
-        changed = True
-        yield command
-    if changed and proved:
-        yield proof_awaited(PROOF_SECONDS, failing_before())
+    yield from followed(
+        within(updates.packages, **wish), [proof_awaited(PROOF_SECONDS, failing_before())] if proved else []
+    )

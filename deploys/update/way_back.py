@@ -19,7 +19,7 @@ from deploys.policies.render import render
 from deploys.verify import Verdict, prove, report
 from facts.update import POINT, Booted, UpdatePoint
 from operations import reboot
-from operations._contain import Commands, fail, operation, read
+from operations._contain import Commands, fail, followed, operation, read, within
 from operations._point import call, script
 from operations._reboot import REBOOT, come_back
 
@@ -110,18 +110,13 @@ def rebooted_and_proved(policies: list[Policy], seconds: int, **more: Any) -> Co
     + seconds: how long a reboot may take
     + more: arguments of `reboot.rebooted`
     """
-    proof = proved_or_undone._inner(policies=policies, seconds=seconds) if policies else ()  # noqa: SLF001
+    proof = within(proved_or_undone, policies=policies, seconds=seconds) if policies else ()
     yield from rebooted_then(proof, seconds=seconds, **more)
 
 
 def rebooted_then(proof: Iterable[Any], **how: Any) -> Commands:  # noqa: ANN401
     """A reboot with the arguments of `reboot.rebooted`, and after one that was made the proof."""
-    made = False
-    for command in reboot.rebooted._inner(**how):  # noqa: SLF001
-        made = True
-        yield command
-    if made:
-        yield from proof
+    yield from followed(within(reboot.rebooted, **how), proof)
 
 
 def _settled(policies: list[Policy], verdicts: list[Verdict], point: Point, seconds: int) -> Commands:
