@@ -131,9 +131,16 @@ class PhotonConnector(BatchedConnector):
         self,
         command: StringCommand,
         connect_seconds: float = CONNECT_SECONDS,
+        login_seconds: float | None = None,
         **arguments: Any,  # noqa: ANN401 - pyinfra's connector arguments
     ) -> tuple[bool, CommandOutput]:
         """Run a command over a connection of its own, made as the next run will make it; see the module's docstring.
+
+        Args:
+            command: what is run.
+            connect_seconds: how long the other end may take to answer at all.
+            login_seconds: how long it may take until we are in; twice that when not given.
+            arguments: of the connector.
 
         Raises:
             ConnectError: no new connection.
@@ -145,7 +152,7 @@ class PhotonConnector(BatchedConnector):
             fresh = type(self)(self.state, self.host)
             fresh.data = {**self.data, "ssh_key": next_key} if next_key else self.data
             try:
-                fresh._connect_once(next_place, connect_seconds)  # noqa: SLF001 - of the same class
+                fresh._connect_once(next_place, connect_seconds, login_seconds or 2 * connect_seconds)  # noqa: SLF001 - of the same class
                 return fresh._run_alone(command, **arguments)  # noqa: SLF001 - of the same class
             except ConnectError as error:
                 reasons.append(str(error))
@@ -165,12 +172,12 @@ class PhotonConnector(BatchedConnector):
         if fresh.client is not None:
             fresh.client.close()
 
-    def _connect_once(self, place: str | None, seconds: float) -> None:
+    def _connect_once(self, place: str | None, seconds: float, login_seconds: float) -> None:
         """Open the connection, at `place` or where it is said to be, and nothing that belongs to a run."""
         try:
             if place is not None:
                 self._socket = socket.create_connection((place, int(self.data["ssh_port"] or 22)), timeout=seconds)
-            with gevent.Timeout(2 * seconds, TimeoutError(f"no login within {2 * seconds:.0f} s")):
+            with gevent.Timeout(login_seconds, TimeoutError(f"no login within {login_seconds:.0f} s")):
                 self._connect(seconds)
         except (SSHException, OSError, EOFError) as error:
             raise ConnectError(str(error) or type(error).__name__) from error

@@ -28,7 +28,10 @@ REBOOT = "systemd-run --quiet --collect --on-active=1s systemctl --no-block rebo
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*(=[A-Za-z0-9._/:-]*)?")
 _ASK_EVERY_SECONDS = 1
-_ANSWER_SECONDS = 20
+_CONNECT_SECONDS = 5
+# A host that has just booted has everything else to do as well: a login that is given up too early is never through.
+_LOGIN_SECONDS = 45
+_ANSWER_SECONDS = 60
 _UNFINISHED = {"initializing", "starting", "maintenance", "stopping"}
 
 
@@ -62,7 +65,13 @@ class Renewing(Protocol):
     def hang_up(self) -> None:
         """Give up the connection; the next new one takes its place."""
 
-    def anew(self, command: StringCommand, connect_seconds: float, **arguments: Any) -> tuple[bool, CommandOutput]:  # noqa: ANN401
+    def anew(
+        self,
+        command: StringCommand,
+        connect_seconds: float,
+        login_seconds: float,
+        **arguments: Any,  # noqa: ANN401 - pyinfra's connector arguments
+    ) -> tuple[bool, CommandOutput]:
         """Run a command over a new connection."""
 
     def forget(self) -> None:
@@ -82,7 +91,9 @@ def come_back(state: State, host: Host, before: str, seconds: int) -> bool:
         connector.hang_up()
         try:
             arguments = {**connector_arguments(target), "_timeout": _ANSWER_SECONDS}
-            _, output = connector.anew(StringCommand(BOOTED), connect_seconds=5, **arguments)
+            _, output = connector.anew(
+                StringCommand(BOOTED), connect_seconds=_CONNECT_SECONDS, login_seconds=_LOGIN_SECONDS, **arguments
+            )
             now = boot(output.stdout_lines)
         except (ConnectError, SSHException, OSError, EOFError, ValueError) as error:
             reason = str(error).rstrip(".") or type(error).__name__

@@ -20,6 +20,11 @@ fail() {
   exit 1
 }
 
+# Not every file system: an NFS server that is gone would hold that up for ever.
+written() {
+  for each in / /boot /etc /usr /var; do [ ! -d "$each" ] || sync -f "$each"; done
+}
+
 # Each `ostree admin` waits for its lock for ever.
 limited() { timeout -k 10 "$@" </dev/null 9>&-; }
 
@@ -146,7 +151,7 @@ expire() {
     record "went back from image ${image:-?}, as nobody confirmed it after its first boot"
     rm -f "$note/expired"
     ( disarm )
-    sync
+    written
     systemctl --no-block reboot
   else
     # It boots again into the same image, if at all: each time it is tried once more.

@@ -22,6 +22,11 @@ fail() {
   exit 1
 }
 
+# Not every file system: an NFS server that is gone would hold that up for ever.
+written() {
+  for each in / /boot /etc /usr /var; do [ ! -d "$each" ] || sync -f "$each"; done
+}
+
 # Keys are packages to rpm; they come and go with repositories and are no part of a point.
 installed() {
   rpm -qa --qf '%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\n' > "$1.all" || return 1
@@ -138,7 +143,7 @@ back() {
   left=$(comm -3 "$point/installed" "$now")
   [ -z "$left" ] || fail "the packages are not those of the point: $left"
   rm -f "$now" "$state/gone" "$state/arrived"
-  sync
+  written
   start_again
   echo back
 }
@@ -210,7 +215,7 @@ expire() {
   records=/var/lib/photon-fleet/records/new
   mkdir -p "$records" && { echo "what: $result"; echo "by: the host itself"; echo "why: no run logged in and proved it"
     echo "commit: none"; echo "at: $(date -u +%Y-%m-%dT%H:%M:%SZ)"; } > "$records/$(date -u +%Y%m%dT%H%M%SZ).update"
-  sync
+  written
   # What runs since a reboot, such as a kernel, came with the update.
   [ "$(cat "$point/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] || systemctl --no-block reboot
 }

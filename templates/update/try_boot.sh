@@ -205,7 +205,6 @@ expire() {
 
 emergency() {
   [ "$(running)" != "$1" ] || return 0
-  sync
   systemctl --force reboot
 }
 

@@ -61,12 +61,11 @@ BREAKS: list[Break] = [
 ]  # fmt: skip
 
 
-def failed(out: str, host: str) -> set[str]:
-    """Ids of the checks of a host that the proof reports as failed."""
-    lines = out.splitlines()
+def failed(out: str, host: str = "") -> set[str]:
+    """Ids of the checks that the proof reports as failed, of a host or of all."""
     return {
-        line.split()[1] for before, line in pairwise(lines)
-        if line.startswith("    check ") and before.startswith(f"{host}: ")
+        line.split()[1] for before, line in pairwise(out.splitlines())
+        if line.startswith("    check ") and before.startswith(f"{host}: " if host else "")
     }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_a_killed_run_and_then_down_leaves_nothing() -> None:
         [program("pyinfra"), INVENTORY, "deploys/host.py", "-y"], cwd=ROOT, env={**os.environ, **OTHER},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while "running" not in lab_command("status").out and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

@@ -21,7 +21,7 @@ INVENTORY = f"""
 from inventories._fleet import fleet, host
 hosts = fleet(host("{NAME}", lab_vm=True, lab_image="ostree"), connector="lab")
 """
-UPDATE = ("deploys/fixes/update.py", "-y", "--data", "why=test", "--data", "reboot=due", "--data", "seconds=600")
+UPDATE = ("deploys/fixes/update.py", "-y", "--data", "why=test", "--data", "reboot=due", "--data", "seconds=900")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def update(lab, tmp_path_factory):
     lab.boot(NAME, vm=True, image="ostree")
     place = tmp_path_factory.mktemp("vm-image")
     (place / "fleet.py").write_text(INVENTORY)
-    yield lambda: run(program("pyinfra"), place / "fleet.py", *UPDATE, timeout=800)
+    yield lambda: run(program("pyinfra"), place / "fleet.py", *UPDATE, timeout=1500)
     lab.stop(NAME)
 
 

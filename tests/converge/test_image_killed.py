@@ -85,7 +85,7 @@ def killed(process: subprocess.Popen[bytes], name: str, on, lab, chance: random.
         process.kill()
         lab.boot(name, image=True if name == "img-5" else "ostree")
     try:
-        process.wait(180)
+        process.wait(400)
     finally:
         process.kill()
     return f"{name} {victim} after {moment:.1f} s"
@@ -94,7 +94,7 @@ def killed(process: subprocess.Popen[bytes], name: str, on, lab, chance: random.
 def settled(name: str, on) -> None:
     """Until the host runs, and neither goes back nor shuts down."""
     ask = "systemctl is-system-running; pgrep -f 'image[.]sh expire'; systemctl list-jobs --no-legend"
-    end, quiet = time.monotonic() + 90, 0
+    end, quiet = time.monotonic() + 240, 0
     while quiet < 3 and time.monotonic() < end:
         time.sleep(1)
         quiet = quiet + 1 if on(name, ask, check=False) in {"running\n", "degraded\n"} else 0

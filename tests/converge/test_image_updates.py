@@ -130,7 +130,7 @@ def test_nobody_can_log_in_after_the_reboot(fleet, fix, runs, on) -> None:
     done = run(program("pyinfra"), fleet, short, "-y", *words)
     assert done.status == 1, done.all
     both(done, "the host is not back 10 s after its reboot was asked for")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     for name in HOSTS:
         while "away" in on(name, "ls /var/lib/photon-fleet/records/new/*.update || echo away", check=False) or not on(
             name, "true && echo here", check=False

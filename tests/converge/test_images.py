@@ -72,7 +72,7 @@ def reboot(on):
         before = {name: on(name, BOOT_ID) for name in HOSTS}
         for name in HOSTS:
             on(name, "systemctl reboot", check=False)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         for name in HOSTS:
             while on(name, BOOT_ID, check=False) in {"", before[name]}:
                 assert time.monotonic() < deadline, f"{name} does not come back"

@@ -64,7 +64,7 @@ def killed(process: subprocess.Popen[bytes], on, lab, chance: random.Random) -> 
         process.kill()
         lab.boot(NAME)
     try:
-        process.wait(180)
+        process.wait(400)
     finally:
         process.kill()
     return f"{victim} {moment}"
@@ -72,7 +72,7 @@ def killed(process: subprocess.Popen[bytes], on, lab, chance: random.Random) -> 
 
 def settled(on) -> None:
     """Until the host has nothing left to undo."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 240
     armed = "ls -d /var/lib/photon-fleet/guard/armed 2>/dev/null; pgrep -f 'rpm -U|guard.sh revert'"
     while on(NAME, armed, check=False).strip() and time.monotonic() < end:
         time.sleep(0.5)

@@ -156,7 +156,7 @@ def _write_access(hosts: Any) -> None:
     common = (
         f"Host *\n  User root\n  IdentityFile {state_dir() / 'id'}\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {state_dir() / 'known_hosts'}\n  StrictHostKeyChecking yes\n  ConnectTimeout 5\n"
-        "  ServerAliveInterval 5\n  ServerAliveCountMax 3\n"
+        "  ServerAliveInterval 5\n  ServerAliveCountMax 6\n"
     )
     seed.replace_text(ssh_config(), blocks + common)
 

@@ -24,6 +24,9 @@ for unit in systemd-networkd.service systemd-networkd.socket systemd-networkd-wa
   systemd-logind-varlink.socket proc-fs-nfsd.mount e2scrub_reap.service modprobe@.service; do
   ln -sfn /dev/null /etc/systemd/system/$unit
 done
+# A login would wait for a `systemd --user` of its own, and a second one for the end of the first one's: on a busy
+# machine up to D-Bus' 25 seconds, in which sshd answers nothing.
+ln -sfn /dev/null /etc/systemd/system/user@.service
 groupadd -f -g 28 wheel
 # As on the OVA there is no sudo; the lab's package of that name brings Debian's back.
 mkdir -p /usr/share/lab-sudo
