@@ -42,7 +42,7 @@ def _environment() -> dict[str, str]:
             if key not in {"CI", "BUILD_NUMBER"} and not key.startswith("PYTEST_")}  # fmt: skip
 
 
-def run(*command: str | Path, timeout: float = 400, **env: str) -> Done:
+def run(*command: str | Path, timeout: float = 900, **env: str) -> Done:
     done = subprocess.run(
         [str(word) for word in command], cwd=ROOT, env={**_environment(), "COLUMNS": "200", **env}, text=True,
         capture_output=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
