@@ -92,7 +92,7 @@ def test_the_whole_proof_passes(converged) -> None:
 
 def test_published_ports_survive_a_reload_of_the_firewall(converged, address, on) -> None:
     on("web-1", "systemctl restart iptables.service")
-    assert answers_within(address("web-1"), 80, 180) == (200, "hello from a lab container")
+    assert answers_within(address("web-1"), 80, 40) == (200, "hello from a lab container")
     on("web-1", "docker run -d --name stray -p 8081:80 lab/web:1")
     assert knock(address("web-1"), 8081) == "dropped"
     on("web-1", "docker rm -f stray")
@@ -104,7 +104,7 @@ def test_everything_survives_a_reboot(converged, address, on, lab) -> None:
     boot = on("db-1", read)
     for host in ("web-1", "db-1"):
         on(host, "systemctl reboot", check=False)
-    assert answers_within(address("web-1"), 80, 180) == (200, "hello from a lab container")
+    assert answers_within(address("web-1"), 80, 60) == (200, "hello from a lab container")
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and on("db-1", read, check=False) in {"", boot}:
         time.sleep(0.3)
