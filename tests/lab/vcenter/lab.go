@@ -25,12 +25,14 @@ type lab struct {
 	faults     *faults
 	delays     *delays
 	rest       *restSessions
+	pages      *pages
 }
 
 func newLab(next http.Handler, s settings, user, pass string) (*lab, error) {
 	l := &lab{
 		settings: s, next: next, user: user, pass: pass,
 		stats: newStats(), faults: &faults{}, delays: newDelays(), rest: newRestSessions(),
+		pages: newPages(),
 	}
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.ApiVersion = s.api
@@ -150,7 +152,18 @@ func (l *lab) answerSOAP(a *answer, q *request) {
 		}
 		return
 	}
-	l.forward(a, q)
+	switch q.name {
+	case "RetrievePropertiesEx":
+		l.retrieve(a, q)
+	case "ContinueRetrievePropertiesEx":
+		l.continueRetrieve(a, q)
+	case "CancelRetrievePropertiesEx":
+		l.cancelRetrieve(a, q)
+	case "Fetch":
+		l.fetch(a, q)
+	default:
+		l.forward(a, q)
+	}
 }
 
 // forward lets the simulator answer.
