@@ -18,6 +18,9 @@ func (l *lab) control(w http.ResponseWriter, r *http.Request) {
 		"POST delay":        l.addDelay,
 		"GET sessions":      l.listSessions,
 		"POST sessions/end": l.endSessions,
+		"POST guest":        l.setGuest,
+		"GET guestinfo":     l.getGuestInfo,
+		"POST guestinfo":    l.setGuestInfo,
 	}
 	name := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/_lab/")
 	handler := handlers[name]

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -26,18 +27,34 @@ type lab struct {
 	delays     *delays
 	rest       *restSessions
 	pages      *pages
+	tags       *tags
+	guests     *guests
+
+	inventory sync.Mutex // held while a task or call of the lab's own changes the inventory
+	snapshots map[types.ManagedObjectReference]*saved
+
+	numbers                        sync.Mutex
+	lastMAC, lastVersion, lastHost int
 }
 
-func newLab(next http.Handler, s settings, user, pass string) (*lab, error) {
+func newLab(next http.Handler, s settings, user, pass string) *lab {
 	l := &lab{
 		settings: s, next: next, user: user, pass: pass,
 		stats: newStats(), faults: &faults{}, delays: newDelays(), rest: newRestSessions(),
 		pages: newPages(),
+		tags:  newTags(), snapshots: map[types.ManagedObjectReference]*saved{},
 	}
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.ApiVersion = s.api
 	about.Version = strings.Join(strings.SplitN(s.api+".", ".", 4)[:3], ".")
-	return l, nil
+	if s.mend {
+		l.mendInventory()
+	}
+	l.guests = newGuests(l)
+	if s.template != "" {
+		l.addTemplates()
+	}
+	return l
 }
 
 var serviceInstance = types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}
@@ -150,6 +167,9 @@ func (l *lab) answerSOAP(a *answer, q *request) {
 		if l.authenticated(a, q) {
 			l.startTask(a, q)
 		}
+		return
+	}
+	if call := mendedCalls[q.name]; call != nil && l.mend && call(l, a, q) {
 		return
 	}
 	switch q.name {

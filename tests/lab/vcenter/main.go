@@ -85,8 +85,9 @@ func main() {
 	if err == nil {
 		err = os.Setenv("TMPDIR", place)
 	}
+	var lab *lab
 	if err == nil {
-		err = serve(m, o)
+		lab, err = serve(m, o)
 	}
 	if err != nil {
 		_ = os.RemoveAll(place)
@@ -94,17 +95,18 @@ func main() {
 		os.Exit(1)
 	}
 	<-stop
+	lab.guests.hooks.end()
 	_ = os.RemoveAll(place)
 }
 
-func serve(m *simulator.Model, o options) error {
+func serve(m *simulator.Model, o options) (*lab, error) {
 	begin := time.Now()
 	certificate, err := certificate(o.cert, o.key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := m.Create(); err != nil {
-		return err
+		return nil, err
 	}
 	m.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	m.Service.RegisterEndpoints = true
@@ -114,14 +116,11 @@ func serve(m *simulator.Model, o options) error {
 	}
 	server := m.Service.NewServer()
 	// Nobody knows the port yet: the handler can be replaced.
-	lab, err := newLab(server.Config.Handler, o.lab, o.user, o.pass)
-	if err != nil {
-		return err
-	}
+	lab := newLab(server.Config.Handler, o.lab, o.user, o.pass)
 	server.Config.Handler = lab
 	der := certificate.Certificate[0]
 	sum := sha256.Sum256(der)
-	return json.NewEncoder(os.Stdout).Encode(map[string]interface{}{
+	return lab, json.NewEncoder(os.Stdout).Encode(map[string]interface{}{
 		"address":     server.URL.Host,
 		"sha256":      hex.EncodeToString(sum[:]),
 		"certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),

@@ -114,21 +114,43 @@ func (l *lab) restLogin(a *answer, q *request) (string, bool) {
 	return id.Value, true
 }
 
-// answerREST keeps count of sessions, and lets the simulator answer.
+// answerREST keeps count of sessions, serves tags, and lets the simulator answer the rest.
 func (l *lab) answerREST(a *answer, q *request) {
-	if !strings.HasPrefix(q.URL.Path, restSession) || action(q.Request) != "" {
-		l.forward(a, q)
-		return
-	}
-	switch q.Method {
-	case http.MethodPost:
+	path := q.URL.Path
+	// vCenters before 7.0 U2 have no /api.
+	modern := strings.HasPrefix(path, "/api/") && l.mend && l.api >= "7.0.2"
+	switch {
+	case l.mend && strings.HasPrefix(path, oldTagging), modern && strings.HasPrefix(path, newTagging):
+		l.tagging(a, q)
+	case modern && path == "/api/session":
+		l.modernSession(a, q)
+	case path == restSession && action(q.Request) == "" && q.Method == http.MethodPost:
 		if id, ok := l.restLogin(a, q); ok {
 			_ = json.NewEncoder(a).Encode(map[string]string{"value": id})
 		}
-	case http.MethodDelete:
+	case path == restSession && q.Method == http.MethodDelete:
 		l.rest.remove(q.Header.Get(restSessionHeader))
 		l.forward(a, q)
 	default:
 		l.forward(a, q)
+	}
+}
+
+func (l *lab) modernSession(a *answer, q *request) {
+	id := q.Header.Get(restSessionHeader)
+	switch {
+	case q.Method == http.MethodPost:
+		if id, ok := l.restLogin(a, q); ok {
+			a.status = http.StatusCreated
+			_ = json.NewEncoder(a).Encode(id)
+		}
+	case !l.restAuthorized(id):
+		(&tagCall{}).write(a, nil, &problem{"unauthenticated", "there is no such session"})
+	case q.Method == http.MethodDelete:
+		l.restCall(http.MethodDelete, restSession, id)
+		l.rest.remove(id)
+		a.status = http.StatusNoContent
+	default:
+		_ = json.NewEncoder(a).Encode(map[string]string{"user": l.user})
 	}
 }

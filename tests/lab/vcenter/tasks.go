@@ -81,6 +81,17 @@ func (l *lab) work(q *request) work {
 		return func() (types.AnyType, types.BaseMethodFault) { return nil, q.fault.make(q.method.This) }
 	}
 	return func() (types.AnyType, types.BaseMethodFault) {
+		if !l.mend {
+			return runTask(q.method.This, q.name, q.method.Body)
+		}
+		if q.name == "PowerOnVM_Task" {
+			askedOf(q.method.This)
+		}
+		l.inventory.Lock()
+		defer l.inventory.Unlock()
+		if mend := mended[q.name]; mend != nil {
+			return mend(l, q)
+		}
 		return runTask(q.method.This, q.name, q.method.Body)
 	}
 }
