@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// work is what a task does.
+type work func() (types.AnyType, types.BaseMethodFault)
+
+// startTask answers with a task of the lab's own. The simulator runs its tasks inside the call, so that nothing
+// that waits is ever tested; and it names a snapshot as a task's entity, which pyvmomi cannot read.
+func (l *lab) startTask(a *answer, q *request) {
+	task := simulator.CreateTask(taskEntity(q.method.This), strings.TrimSuffix(q.name, "_Task")+"Task", nil)
+	entity, isEntity := simulator.Map.Get(*task.Info.Entity).(mo.Entity)
+	if isEntity {
+		task.Info.EntityName = entity.Entity().Name
+	} else {
+		task.Info.Entity = nil
+	}
+	do := l.work(q)
+	run := func() {
+		update(task, types.PropertyChange{Name: "info.startTime", Val: time.Now()},
+			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateRunning})
+		time.Sleep(l.task)
+		finish(task, do)
+	}
+	if l.task > 0 {
+		go run()
+	} else {
+		run()
+	}
+	writeTask(a, q.name, task.Self)
+}
+
+func taskEntity(this types.ManagedObjectReference) types.ManagedObjectReference {
+	if snapshot, ok := simulator.Map.Get(this).(*simulator.VirtualMachineSnapshot); ok {
+		return snapshot.Vm
+	}
+	return this
+}
+
+func update(object mo.Reference, changes ...types.PropertyChange) {
+	simulator.Map.WithLock(object, func() { simulator.Map.Update(object, changes) })
+}
+
+func finish(task *simulator.Task, do work) {
+	result, fault := guarded(do)
+	state := types.TaskInfoStateSuccess
+	var problem interface{}
+	if fault != nil {
+		state = types.TaskInfoStateError
+		kind := strings.TrimPrefix(fmt.Sprintf("%T", fault), "*types.")
+		problem = types.LocalizedMethodFault{Fault: fault, LocalizedMessage: kind}
+	}
+	// One update: who waits for the state must find the result beside it.
+	update(task, types.PropertyChange{Name: "info.completeTime", Val: time.Now()},
+		types.PropertyChange{Name: "info.result", Val: result},
+		types.PropertyChange{Name: "info.error", Val: problem},
+		types.PropertyChange{Name: "info.state", Val: state})
+}
+
+// guarded turns a panic of the simulator into a fault: a task runs where nobody else would catch it.
+func guarded(do work) (result types.AnyType, fault types.BaseMethodFault) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			fault = &types.SystemError{Reason: fmt.Sprintf("the simulator panicked: %v", reason)}
+		}
+	}()
+	return do()
+}
+
+// work finds what a call's task does: what a test wants to fail, a mend, or what the simulator does.
+func (l *lab) work(q *request) work {
+	if q.fault != nil && q.fault.Mode == modeTask {
+		return func() (types.AnyType, types.BaseMethodFault) { return nil, q.fault.make(q.method.This) }
+	}
+	return func() (types.AnyType, types.BaseMethodFault) {
+		if !l.mend {
+			return runTask(q.method.This, q.name, q.method.Body)
+		}
+		if q.name == "PowerOnVM_Task" {
+			askedOf(q.method.This)
+		}
+		l.inventory.Lock()
+		defer l.inventory.Unlock()
+		if mend := mended[q.name]; mend != nil {
+			return mend(l, q)
+		}
+		return runTask(q.method.This, q.name, q.method.Body)
+	}
+}
+
+// runTask runs a task of the simulator and takes its outcome; the task itself is not kept.
+func runTask(this types.ManagedObjectReference, name string, body types.AnyType) (types.AnyType, types.BaseMethodFault) {
+	value, fault := invoke(this, name, body)
+	if fault != nil {
+		return nil, fault
+	}
+	ref, ok := value.(types.ManagedObjectReference)
+	inner, isTask := simulator.Map.Get(ref).(*simulator.Task)
+	if !ok || !isTask {
+		return value, nil
+	}
+	simulator.Map.Remove(ref)
+	if inner.Info.Error != nil {
+		return nil, inner.Info.Error.Fault
+	}
+	return inner.Info.Result, nil
+}
