@@ -133,7 +133,7 @@ def _disks(devices: Sequence[Any]) -> Iterator[DiskSeen]:
     for each in devices:
         if isinstance(each, vim.vm.device.VirtualDisk):
             yield DiskSeen(
-                key=each.key, bus=buses.get(each.controllerKey, -1), unit=each.unitNumber or 0,
+                key=each.key, bus=buses.get(each.controllerKey or 0, -1), unit=each.unitNumber or 0,
                 kib=each.capacityInKB, file=getattr(each.backing, "fileName", "") or "",
             )  # fmt: skip
 

@@ -7,6 +7,7 @@ connection, and never looks at the pin where a certificate is trusted for other 
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 
 from pyinfra import logger
@@ -41,8 +42,8 @@ def context(vcenter: VCenter) -> ssl.SSLContext:
 
 def _pinned(vcenter: VCenter) -> ssl.SSLContext:
     """Only the certificate with the pinned digest passes; it is the only one that the context trusts."""
-    pem = ssl.get_server_certificate((vcenter.host, vcenter.port), timeout=CONNECT_SECONDS)
-    seen = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    certificate = _presented(vcenter)
+    seen = hashlib.sha256(certificate).hexdigest()
     if seen != vcenter.pin_sha256:
         message = (
             f"{vcenter.place} is not the pinned vCenter: its certificate has the SHA-256 {seen}, pinned is "
@@ -50,8 +51,20 @@ def _pinned(vcenter: VCenter) -> ssl.SSLContext:
             "change pin_sha256."
         )
         raise VSphereError(message)
-    made = ssl.create_default_context(cadata=pem)
+    made = ssl.create_default_context(cadata=certificate)
     made.check_hostname = False
     # The certificate itself is the anchor, whoever has signed it.
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return made
+
+
+def _presented(vcenter: VCenter) -> bytes:
+    """The certificate that it shows (DER), whoever it is: nothing is sent to it."""
+    looking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    looking.check_hostname = False
+    looking.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((vcenter.host, vcenter.port), timeout=CONNECT_SECONDS) as plain,
+        looking.wrap_socket(plain, server_hostname=vcenter.host) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
