@@ -99,7 +99,7 @@ def test_a_vcenter_that_is_replaced_during_the_run_gets_no_password(simulators) 
     first.stop()
     second = simulators(vms=1, listen=f"{first.host}:{first.port}")
     assert second.pin != first.pin
-    with pytest.raises(VSphereError, match="certificate is not trusted, and nothing was sent|no answer"):
+    with pytest.raises(VSphereError, match=r"certificate is not trusted, and nothing was sent|no answer"):
         ours.read(lambda content: content.about.name and content.rootFolder.name)
     assert second.calls() == 0
     ours.close()
