@@ -55,7 +55,9 @@ func newGuests(l *lab) *guests {
 	}
 	for _, entity := range simulator.Map.All("VirtualMachine") {
 		vm := entity.(*simulator.VirtualMachine)
-		g.of(vm.Self).booted = vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+		on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+		g.of(vm.Self).booted = on
+		connect(vm, on)
 		g.refresh(vm)
 	}
 	simulator.Map.AddHandler(g)
@@ -105,6 +107,7 @@ func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
 	boots := guest.boots
 	guest.booted = false
 	g.mu.Unlock()
+	connect(vm, on)
 	g.refresh(vm)
 	word := "off"
 	if on {
@@ -128,6 +131,24 @@ func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
 	case on:
 		up()
 	}
+}
+
+// connect plugs a VM's cards in when it starts, as each of them says, and out when it stops.
+func connect(vm *simulator.VirtualMachine, on bool) {
+	simulator.Map.WithLock(vm, func() {
+		for _, device := range vm.Config.Hardware.Device {
+			card, ok := device.(types.BaseVirtualEthernetCard)
+			if !ok {
+				continue
+			}
+			state := types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true}
+			if old := card.GetVirtualEthernetCard().Connectable; old != nil {
+				state = *old // the simulator's own VMs share one
+			}
+			state.Connected = on && state.StartConnected
+			card.GetVirtualEthernetCard().Connectable = &state
+		}
+	})
 }
 
 // refresh shows the guest's state in the VM's properties.
