@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -79,11 +80,12 @@ func (g *guests) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "Lab", Value: "guests"}
 }
 
-func (g *guests) PutObject(mo.Reference) {}
+func (g *guests) PutObject(mo.Reference) { atomic.AddInt64(&g.l.changes, 1) }
 
-func (g *guests) RemoveObject(types.ManagedObjectReference) {}
+func (g *guests) RemoveObject(types.ManagedObjectReference) { atomic.AddInt64(&g.l.changes, 1) }
 
 func (g *guests) UpdateObject(object mo.Reference, changes []types.PropertyChange) {
+	atomic.AddInt64(&g.l.changes, 1)
 	for _, change := range changes {
 		if change.Name == "runtime.powerState" && object.Reference().Type == "VirtualMachine" {
 			on := change.Val == types.VirtualMachinePowerStatePoweredOn

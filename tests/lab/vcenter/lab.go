@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +31,8 @@ type lab struct {
 	pages      *pages
 	tags       *tags
 	guests     *guests
+	collectors *collectors
+	changes    int64 // of the inventory, counted
 
 	inventory sync.Mutex // held while a task or call of the lab's own changes the inventory
 	snapshots map[types.ManagedObjectReference]*saved
@@ -42,7 +46,7 @@ func newLab(next http.Handler, s settings, user, pass string) *lab {
 		settings: s, next: next, user: user, pass: pass,
 		stats: newStats(), faults: &faults{}, delays: newDelays(), rest: newRestSessions(),
 		pages: newPages(),
-		tags:  newTags(), snapshots: map[types.ManagedObjectReference]*saved{},
+		tags:  newTags(), collectors: newCollectors(), snapshots: map[types.ManagedObjectReference]*saved{},
 	}
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.ApiVersion = s.api
@@ -158,6 +162,7 @@ func (l *lab) answer(a *answer, q *request) {
 func (l *lab) answerSOAP(a *answer, q *request) {
 	defer func() {
 		if reason := recover(); reason != nil {
+			log.Printf("%s: %v\n%s", q.name, reason, debug.Stack())
 			fault := &types.SystemError{Reason: fmt.Sprintf("%s: the simulator panicked: %v", q.name, reason)}
 			writeFault(a, fault, fault.Reason)
 		}

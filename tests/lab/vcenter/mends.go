@@ -33,6 +33,14 @@ var mendedCalls = map[string]func(*lab, *answer, *request) bool{
 	"ShutdownGuest":  (*lab).shutdownGuest,
 	"RebootGuest":    (*lab).rebootGuest,
 	"AnswerVM":       (*lab).answerQuestion,
+
+	"CreateFilter":             (*lab).createFilter,
+	"DestroyPropertyFilter":    (*lab).destroyFilter,
+	"DestroyPropertyCollector": (*lab).destroyCollector,
+	"CancelWaitForUpdates":     (*lab).cancelWait,
+	"WaitForUpdatesEx":         (*lab).waitForUpdates,
+	"WaitForUpdates":           (*lab).waitForUpdates,
+	"CheckForUpdates":          (*lab).waitForUpdates,
 }
 
 func virtualMachine(ref types.ManagedObjectReference) (*simulator.VirtualMachine, types.BaseMethodFault) {
