@@ -207,6 +207,11 @@ class VCenter:
         count: dict[str, int] = self._ask("GET", "sessions")
         return count
 
+    def leaks(self) -> dict[str, int]:
+        """What open sessions have not destroyed: {"views": ..., "collectors": ..., "filters": ...}."""
+        count: dict[str, int] = self._ask("GET", "leaks")
+        return count
+
     def kill_sessions(self) -> None:
         """Log every client out, as a restart of the vCenter does."""
         self._ask("POST", "sessions/end")

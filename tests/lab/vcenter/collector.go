@@ -86,7 +86,12 @@ func (l *lab) destroyFilter(a *answer, q *request) bool {
 
 func (l *lab) destroyCollector(a *answer, q *request) bool {
 	key := collectorKey(q)
-	l.collectors.drop(func(one *filter) bool { return one.collector == key })
+	l.collectors.drop(func(one *filter) bool {
+		if one.collector == key {
+			l.leaks.forget(one.ref)
+		}
+		return one.collector == key
+	})
 	l.forward(a, q)
 	return true
 }

@@ -16,6 +16,7 @@ func (l *lab) control(w http.ResponseWriter, r *http.Request) {
 		"POST fault":        l.addFault,
 		"POST fault/clear":  func(*http.Request) (interface{}, error) { l.faults.clear(); return nil, nil },
 		"POST delay":        l.addDelay,
+		"GET leaks":         l.listLeaks,
 		"GET sessions":      l.listSessions,
 		"POST sessions/end": l.endSessions,
 		"POST guest":        l.setGuest,

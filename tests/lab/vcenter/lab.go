@@ -32,6 +32,7 @@ type lab struct {
 	tags       *tags
 	guests     *guests
 	collectors *collectors
+	leaks      *leaks
 	changes    int64 // of the inventory, counted
 
 	inventory sync.Mutex // held while a task or call of the lab's own changes the inventory
@@ -46,7 +47,7 @@ func newLab(next http.Handler, s settings, user, pass string) *lab {
 		settings: s, next: next, user: user, pass: pass,
 		stats: newStats(), faults: &faults{}, delays: newDelays(), rest: newRestSessions(),
 		pages: newPages(),
-		tags:  newTags(), collectors: newCollectors(), snapshots: map[types.ManagedObjectReference]*saved{},
+		tags:  newTags(), collectors: newCollectors(), leaks: newLeaks(), snapshots: map[types.ManagedObjectReference]*saved{},
 	}
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.ApiVersion = s.api
@@ -92,6 +93,7 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		l.answer(a, q)
 	}
+	l.leaks.note(a, q)
 	l.stats.add(q.name, len(body)+a.body.Len(), time.Since(begin))
 	if lost {
 		hangUp(w)
