@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
-	"github.com/vmware/govmomi/vim25/xml"
 )
 
 // collectors answer WaitForUpdatesEx. The simulator's reads all that a filter selects anew for each update that is
@@ -123,17 +121,14 @@ func (l *lab) cancelWait(a *answer, q *request) bool {
 
 // read asks the simulator for what a filter selects.
 func (l *lab) read(q *request, spec types.PropertyFilterSpec) *answer {
+	specs, indexes := splitIndexes([]types.PropertyFilterSpec{spec})
 	body := types.RetrievePropertiesEx{
 		This:    types.ManagedObjectReference{Type: "PropertyCollector", Value: "propertyCollector"},
-		SpecSet: []types.PropertyFilterSpec{spec},
-	}
-	var text bytes.Buffer
-	start := xml.StartElement{Name: xml.Name{Space: "urn:vim25", Local: "RetrievePropertiesEx"}}
-	if err := xml.NewEncoder(&text).EncodeElement(body, start); err != nil {
-		panic(err)
+		SpecSet: specs,
 	}
 	a := newAnswer()
-	l.forward(a, &request{Request: q.Request, body: []byte(envelopeStart + text.String() + envelopeEnd)})
+	l.forward(a, &request{Request: q.Request, body: encoded("RetrievePropertiesEx", body)})
+	a.restore(indexes)
 	return a
 }
 
