@@ -28,6 +28,7 @@ var mended = map[string]func(*lab, *request) (types.AnyType, types.BaseMethodFau
 // mendedCalls are calls without a task; true when they are answered.
 var mendedCalls = map[string]func(*lab, *answer, *request) bool{
 	"CreateFolder":   (*lab).createFolder,
+	"ImportVApp":     (*lab).importVApp,
 	"SetField":       (*lab).setField,
 	"setCustomValue": (*lab).setField,
 	"ShutdownGuest":  (*lab).shutdownGuest,
