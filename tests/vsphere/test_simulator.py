@@ -146,7 +146,7 @@ def test_a_fault_that_cannot_be_is_refused(simulator: vcenter.VCenter) -> None:
         simulator.fault("CloneVM_Task", "soap", "NoSuchThing")
     with pytest.raises(LabError, match="Login has no task"):
         simulator.fault("Login", "task", "NoPermission")
-    with pytest.raises(LabError, match="soap, task, http, drop or lost"):
+    with pytest.raises(LabError, match="soap, task, http, drop, lost or logout"):
         simulator.fault("Login", "sometimes")
 
 
@@ -189,6 +189,17 @@ def test_sessions_are_counted_and_ended(simulator: vcenter.VCenter) -> None:
             with pytest.raises(vim.fault.NotAuthenticated):
                 call()
         assert rest(simulator, "GET", "/rest/com/vmware/cis/session", **token)[0] == 401
+
+
+def test_sessions_end_in_the_middle_of_a_run(simulator: vcenter.VCenter) -> None:
+    with soap.session(simulator) as content:
+        vm = soap.find(content, VM)
+        simulator.fault("ReconfigVM_Task", "logout", skip=1)
+        soap.done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="before")))
+        with pytest.raises(vim.fault.NotAuthenticated):
+            vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="after"))
+    with soap.session(simulator) as content:
+        assert soap.find(content, VM).config.annotation == "before"
 
 
 def test_an_idle_session_ends(simulators: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,21 @@ def test_the_guest_writes_guestinfo(simulator: vcenter.VCenter, vm: Any) -> None
     assert simulator.guestinfo(uuid, "guestinfo.nothing") is None
     with pytest.raises(LabError, match="a guest may set"):
         simulator.set_guestinfo(uuid, "disk.EnableUUID", "TRUE")
+
+
+def test_a_host_in_place_of_the_guest_reads_and_writes_as_it_is(simulator: vcenter.VCenter, vm: Any) -> None:
+    def ask(method: str, key: str, body: str | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPSConnection(simulator.host, simulator.port, context=simulator.context())
+        connection.request(method, f"/_lab/guestinfo/raw?vm={vm.config.instanceUuid}&key={key}", body)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    assert ask("PUT", "guestinfo.fleet", 'a "b"\n') == (200, "")
+    assert ask("GET", "guestinfo.fleet") == (200, 'a "b"\n')
+    assert ask("GET", "guestinfo.none") == (404, "No value found\n")
+    assert ask("PUT", "tools.x", "y")[0] == 400
 
 
 def test_a_question_holds_a_power_on_until_it_is_answered(simulators: Any) -> None:

@@ -162,6 +162,18 @@ def test_what_cannot_be_attached(rest: Rest, vms: list[dict[str, str]], tags: di
     assert ask("POST", "tag-association", {"object_id": folder}, of=tags["web"], action="attach")[0] in (400, 404)
 
 
+def test_rest_calls_fail_by_their_names(rest: Rest, tags: dict[str, str]) -> None:
+    name = f"POST {rest.form}/cis/tagging/tag-association?action=list-attached-tags"
+    rest.simulator.fault(name, "http", status=503)
+    rest.simulator.fault(f"GET {rest.form}/cis/tagging/tag/ID", "drop")
+    body = {"object_id": {"type": "VirtualMachine", "id": "vm-1"}}
+    assert rest.tagging("POST", "tag-association", body, action="list-attached-tags")[0] == 503
+    assert rest.tagging("POST", "tag-association", body, action="list-attached-tags") == (200, [])
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        rest.tagging("GET", "tag", of=tags["web"])
+    assert rest.tagging("GET", "tag", of=tags["web"])[0] == 200
+
+
 def test_a_destroyed_vm_has_no_tags(simulators: Any) -> None:
     simulator = simulators(vms=1)
     rest = Rest(simulator, "/api")

@@ -185,7 +185,8 @@ class VCenter:
         Args:
             method: SOAP method, REST call as `stats` names it, or "*".
             mode: "soap" (the call faults), "task" (its task fails), "http" (answered with `status`), "drop" (nothing
-                is done, the connection closed), "lost" (done, then the connection closed).
+                is done, the connection closed), "lost" (done, then the connection closed), "logout" (all sessions
+                end before it is served).
             fault: for soap and task, a fault of the API: NoPermission, DuplicateName, NoDiskSpace, ...
             fields: of the fault, beside those that clients require.
             status: for http.

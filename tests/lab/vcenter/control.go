@@ -23,6 +23,10 @@ func (l *lab) control(w http.ResponseWriter, r *http.Request) {
 		"GET guestinfo":     l.getGuestInfo,
 		"POST guestinfo":    l.setGuestInfo,
 	}
+	if r.URL.Path == rawGuestInfo {
+		l.rawGuestInfo(w, r)
+		return
+	}
 	name := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/_lab/")
 	handler := handlers[name]
 	if handler == nil {

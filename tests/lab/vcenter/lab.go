@@ -94,6 +94,9 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.fault = l.faults.take(q.name)
 	a := newAnswer()
 	lost := q.fault != nil && q.fault.Mode == modeLost
+	if q.fault != nil && q.fault.Mode == modeLogout {
+		_, _ = l.endSessions(r)
+	}
 	if q.fault != nil && q.fault.Mode == modeDrop {
 		lost = true
 	} else {
@@ -176,7 +179,7 @@ func (l *lab) answerSOAP(a *answer, q *request) {
 		}
 	}()
 	isTask := strings.HasSuffix(q.name, "_Task")
-	if isTask && (l.mend || l.task > 0 || q.fault != nil) {
+	if isTask && (l.mend || l.task > 0 || q.fault != nil && q.fault.Mode == modeTask) {
 		if l.authenticated(a, q) {
 			l.startTask(a, q)
 		}
