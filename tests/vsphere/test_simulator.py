@@ -168,11 +168,14 @@ def test_tasks_run_while_the_client_waits(simulators: Any) -> None:
         assert {vm.runtime.powerState for vm in vms} == {"poweredOn"}
         assert tasks[0].info.entity == vms[0]
         assert tasks[0].info.entityName == vms[0].name
+        assert list(vms[1].recentTask) == [tasks[1]]
+        assert list(content.taskManager.recentTask)[-2:] == tasks
         for task in tasks:
             soap.done(task)
         assert {vm.runtime.powerState for vm in vms} == {"poweredOff"}
         with pytest.raises(vim.fault.InvalidPowerState):
             soap.done(vms[0].PowerOffVM_Task())
+        assert list(content.taskManager.recentTask)[-3:-1] == tasks
 
 
 def test_sessions_are_counted_and_ended(simulator: vcenter.VCenter) -> None:
