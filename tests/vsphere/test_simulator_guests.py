@@ -142,7 +142,7 @@ def test_a_host_in_place_of_the_guest_reads_and_writes_as_it_is(simulator: vcent
 
 
 def test_a_question_holds_a_power_on_until_it_is_answered(simulators: Any) -> None:
-    simulator = simulators(vms=1, task=0.05)
+    simulator = simulators(vms=1)
     with soap.session(simulator) as content:
         vm = soap.find(content, PATH)
         soap.done(vm.PowerOffVM_Task())

@@ -155,19 +155,12 @@ func (l *lab) rawGuestInfo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// askedOf waits while a VM has a question: its power-on does not end before that is answered.
-func askedOf(ref types.ManagedObjectReference) {
-	for {
-		vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine)
-		pending := false
-		if ok {
-			simulator.Map.WithLock(vm, func() { pending = vm.Runtime.Question != nil })
-		}
-		if !pending {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+// asked is true while a VM has a question: its power-on does not end before that is answered.
+func asked(ref types.ManagedObjectReference) (pending bool) {
+	if vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine); ok {
+		simulator.Map.WithLock(vm, func() { pending = vm.Runtime.Question != nil })
 	}
+	return pending
 }
 
 func (l *lab) answerQuestion(a *answer, q *request) bool {

@@ -31,13 +31,15 @@ func (l *lab) startTask(a *answer, q *request) {
 		time.Sleep(l.task)
 		finish(task, do)
 	}
-	if l.task > 0 {
+	if l.task > 0 || powersOn(q) && asked(q.method.This) {
 		go run()
 	} else {
 		run()
 	}
 	writeTask(a, q.name, task.Self)
 }
+
+func powersOn(q *request) bool { return q.name == "PowerOnVM_Task" }
 
 const recentTasks = 20
 
@@ -117,8 +119,8 @@ func (l *lab) work(q *request) work {
 		if !l.mend {
 			return runTask(q.method.This, q.name, q.method.Body)
 		}
-		if q.name == "PowerOnVM_Task" {
-			askedOf(q.method.This)
+		for powersOn(q) && asked(q.method.This) {
+			time.Sleep(20 * time.Millisecond)
 		}
 		l.inventory.Lock()
 		defer l.inventory.Unlock()
