@@ -208,6 +208,20 @@ def test_a_program_backs_the_vms(simulators: Any, tmp_path: Path) -> None:
     assert [(nic["mac"], nic["network"]) for nic in told["nics"]] == [(mac, "DC0_DVPG0")]
 
 
+def test_a_program_that_fails_leaves_the_vm_without_addresses(simulators: Any, tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\necho 'no host is free' >&2\nexit 3\n")
+    hook.chmod(0o755)
+    simulator = simulators(vms=1, on_power=hook)
+    with soap.session(simulator) as content:
+        vm = soap.find(content, PATH)
+        soap.done(vm.PowerOffVM_Task())
+        soap.done(vm.PowerOnVM_Task())
+        soap.eventually(lambda: simulator.said().count("exit status 3") == 2)
+        assert "no host is free" in simulator.said()
+        assert (vm.guest.ipAddress, vm.guest.toolsRunningStatus) == (None, "guestToolsNotRunning")
+
+
 def test_a_simulator_without_guests(simulators: Any) -> None:
     with soap.session(simulators(vms=1, guest_net="")) as content:
         vm = soap.find(content, PATH)

@@ -152,7 +152,7 @@ class VCenter:
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            message = f"the vCenter simulator does not answer: {error}; {self._said()}"
+            message = f"the vCenter simulator does not answer: {error}; {self.said()}"
             raise LabError(message) from error
         finally:
             connection.close()
@@ -161,7 +161,8 @@ class VCenter:
             raise LabError(message)
         return json.loads(text)
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """The end of what it, and the programs behind its VMs, wrote on standard error."""
         return self._errors.read_text(errors="replace").strip()[-2000:] if self._errors.exists() else "it has ended"
 
     def stats(self) -> dict[str, dict[str, float]]:
