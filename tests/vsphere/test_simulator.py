@@ -146,7 +146,7 @@ def test_a_fault_that_cannot_be_is_refused(simulator: vcenter.VCenter) -> None:
         simulator.fault("CloneVM_Task", "soap", "NoSuchThing")
     with pytest.raises(LabError, match="Login has no task"):
         simulator.fault("Login", "task", "NoPermission")
-    with pytest.raises(LabError, match="soap, task, http, drop or lost"):
+    with pytest.raises(LabError, match="soap, task, http, drop, lost or logout"):
         simulator.fault("Login", "sometimes")
 
 
@@ -168,11 +168,14 @@ def test_tasks_run_while_the_client_waits(simulators: Any) -> None:
         assert {vm.runtime.powerState for vm in vms} == {"poweredOn"}
         assert tasks[0].info.entity == vms[0]
         assert tasks[0].info.entityName == vms[0].name
+        assert list(vms[1].recentTask) == [tasks[1]]
+        assert list(content.taskManager.recentTask)[-2:] == tasks
         for task in tasks:
             soap.done(task)
         assert {vm.runtime.powerState for vm in vms} == {"poweredOff"}
         with pytest.raises(vim.fault.InvalidPowerState):
             soap.done(vms[0].PowerOffVM_Task())
+        assert list(content.taskManager.recentTask)[-3:-1] == tasks
 
 
 def test_sessions_are_counted_and_ended(simulator: vcenter.VCenter) -> None:
@@ -189,6 +192,17 @@ def test_sessions_are_counted_and_ended(simulator: vcenter.VCenter) -> None:
             with pytest.raises(vim.fault.NotAuthenticated):
                 call()
         assert rest(simulator, "GET", "/rest/com/vmware/cis/session", **token)[0] == 401
+
+
+def test_sessions_end_in_the_middle_of_a_run(simulator: vcenter.VCenter) -> None:
+    with soap.session(simulator) as content:
+        vm = soap.find(content, VM)
+        simulator.fault("ReconfigVM_Task", "logout", skip=1)
+        soap.done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="before")))
+        with pytest.raises(vim.fault.NotAuthenticated):
+            vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="after"))
+    with soap.session(simulator) as content:
+        assert soap.find(content, VM).config.annotation == "before"
 
 
 def test_an_idle_session_ends(simulators: Any) -> None:

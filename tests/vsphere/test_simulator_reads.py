@@ -82,6 +82,20 @@ def test_an_unknown_property_is_a_fault(content: Any) -> None:
     assert caught.value.name == "config.nothing"
 
 
+def test_settings_are_read_by_their_keys(content: Any) -> None:
+    vm = soap.find(content, "DC0/vm/DC0_C0_RP0_VM1")
+    options = [vim.option.OptionValue(key="guestinfo.a.b", value="<x> & y"), vim.option.OptionValue(key="o", value="p")]
+    soap.done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=options)))
+    paths = ['config.extraConfig["guestinfo.a.b"].value', 'config.extraConfig["o"]', "name"]
+    found = {each.obj: {one.name: one.val for one in each.propSet} for each in retrieve(content, paths, None).objects}
+    assert len(found) == VMS
+    mine = found.pop(vm)
+    assert (mine[paths[0]], mine[paths[1]].key, mine[paths[1]].value) == ("<x> & y", "o", "p")
+    assert {tuple(values) for values in found.values()} == {("name",)}
+    both = [*paths[:1], "config.extraConfig"]
+    assert {len(each.propSet) for each in retrieve(content, both, None).objects} == {1, 2}
+
+
 def test_what_has_no_value_is_left_out_or_none(content: Any) -> None:
     assert {each.propSet[0].name for each in retrieve(content, ["name", "snapshot"], None).objects} == {"name"}
     vm = soap.find(content, "DC0/vm/DC0_C0_RP0_VM0")

@@ -152,7 +152,7 @@ class VCenter:
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            message = f"the vCenter simulator does not answer: {error}; {self._said()}"
+            message = f"the vCenter simulator does not answer: {error}; {self.said()}"
             raise LabError(message) from error
         finally:
             connection.close()
@@ -161,7 +161,8 @@ class VCenter:
             raise LabError(message)
         return json.loads(text)
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """The end of what it, and the programs behind its VMs, wrote on standard error."""
         return self._errors.read_text(errors="replace").strip()[-2000:] if self._errors.exists() else "it has ended"
 
     def stats(self) -> dict[str, dict[str, float]]:
@@ -185,7 +186,8 @@ class VCenter:
         Args:
             method: SOAP method, REST call as `stats` names it, or "*".
             mode: "soap" (the call faults), "task" (its task fails), "http" (answered with `status`), "drop" (nothing
-                is done, the connection closed), "lost" (done, then the connection closed).
+                is done, the connection closed), "lost" (done, then the connection closed), "logout" (all sessions
+                end before it is served).
             fault: for soap and task, a fault of the API: NoPermission, DuplicateName, NoDiskSpace, ...
             fields: of the fault, beside those that clients require.
             status: for http.
@@ -205,6 +207,11 @@ class VCenter:
     def sessions(self) -> dict[str, int]:
         """How many sessions are open: {"soap": ..., "rest": ...}."""
         count: dict[str, int] = self._ask("GET", "sessions")
+        return count
+
+    def leaks(self) -> dict[str, int]:
+        """What open sessions have not destroyed: {"views": ..., "collectors": ..., "filters": ...}."""
+        count: dict[str, int] = self._ask("GET", "leaks")
         return count
 
     def kill_sessions(self) -> None:

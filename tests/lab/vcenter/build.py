@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from tests.lab.errors import LabError
@@ -18,6 +19,8 @@ PACKAGES = {"golang-go": "go", "golang-github-vmware-govmomi-dev": str(GOPATH / 
 """Debian package -> the program or directory that it brings."""
 
 SECONDS = 900.0
+KEEP = 7 * 86400.0
+"""Programs of other sources that were not run for so many seconds are removed."""
 
 
 def lacking() -> list[str]:
@@ -39,6 +42,10 @@ def program() -> Path:
             _install()
             say("building the vCenter simulator (a minute the first time)")
             _build(path, cache / "go")
+        path.touch()
+        for other in cache.glob("vcenter-*"):
+            if other.stat().st_mtime < time.time() - KEEP:
+                other.unlink()
     return path
 
 

@@ -13,7 +13,8 @@ import (
 )
 
 // certificate loads a pair, or makes one of its own: OpenSSL 3 refuses the simulator's RSA-1024.
-func certificate(certFile, keyFile string) (tls.Certificate, error) {
+// An address that it listens on is in it.
+func certificate(certFile, keyFile, listen string) (tls.Certificate, error) {
 	if certFile != "" {
 		return tls.LoadX509KeyPair(certFile, keyFile)
 	}
@@ -36,6 +37,9 @@ func certificate(certFile, keyFile string) (tls.Certificate, error) {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
+	}
+	if host, _, err := net.SplitHostPort(listen); err == nil && net.ParseIP(host) != nil {
+		template.IPAddresses = append(template.IPAddresses, net.ParseIP(host))
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

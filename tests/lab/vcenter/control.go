@@ -16,11 +16,16 @@ func (l *lab) control(w http.ResponseWriter, r *http.Request) {
 		"POST fault":        l.addFault,
 		"POST fault/clear":  func(*http.Request) (interface{}, error) { l.faults.clear(); return nil, nil },
 		"POST delay":        l.addDelay,
+		"GET leaks":         l.listLeaks,
 		"GET sessions":      l.listSessions,
 		"POST sessions/end": l.endSessions,
 		"POST guest":        l.setGuest,
 		"GET guestinfo":     l.getGuestInfo,
 		"POST guestinfo":    l.setGuestInfo,
+	}
+	if r.URL.Path == rawGuestInfo {
+		l.rawGuestInfo(w, r)
+		return
 	}
 	name := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/_lab/")
 	handler := handlers[name]

@@ -13,11 +13,12 @@ import (
 )
 
 const (
-	modeSOAP = "soap" // the call faults, and nothing is done
-	modeTask = "task" // the call works, its task fails
-	modeHTTP = "http" // an HTTP status, and nothing is done
-	modeDrop = "drop" // nothing is done, the connection is closed
-	modeLost = "lost" // it is done, the connection is closed
+	modeSOAP   = "soap"   // the call faults, and nothing is done
+	modeTask   = "task"   // the call works, its task fails
+	modeHTTP   = "http"   // an HTTP status, and nothing is done
+	modeDrop   = "drop"   // nothing is done, the connection is closed
+	modeLost   = "lost"   // it is done, the connection is closed
+	modeLogout = "logout" // all sessions end, then it is served
 )
 
 // fault is what a test wants to go wrong.
@@ -47,9 +48,9 @@ func (f *fault) check() error {
 		if f.Fields != nil {
 			return json.Unmarshal(f.Fields, reflect.New(kind).Interface())
 		}
-	case modeHTTP, modeDrop, modeLost:
+	case modeHTTP, modeDrop, modeLost, modeLogout:
 	default:
-		return fmt.Errorf("mode %q: soap, task, http, drop or lost", f.Mode)
+		return fmt.Errorf("mode %q: soap, task, http, drop, lost or logout", f.Mode)
 	}
 	return nil
 }

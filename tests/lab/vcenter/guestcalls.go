@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -96,15 +97,18 @@ func (l *lab) getGuestInfo(r *http.Request) (interface{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found interface{}
+	return readGuestInfo(vm, r.URL.Query().Get("key")), nil
+}
+
+func readGuestInfo(vm *simulator.VirtualMachine, key string) (found interface{}) {
 	simulator.Map.WithLock(vm, func() {
 		for _, option := range vm.Config.ExtraConfig {
-			if value := option.GetOptionValue(); value.Key == r.URL.Query().Get("key") {
+			if value := option.GetOptionValue(); value.Key == key {
 				found = value.Value
 			}
 		}
 	})
-	return found, nil
+	return found
 }
 
 func (l *lab) setGuestInfo(r *http.Request) (interface{}, error) {
@@ -112,29 +116,51 @@ func (l *lab) setGuestInfo(r *http.Request) (interface{}, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(body.Key, "guestinfo.") {
-		return nil, fmt.Errorf("%q: a guest may set guestinfo.* alone", body.Key)
-	}
-	vm, err := find(body.VM)
-	if err == nil {
-		writeGuestInfo(vm, map[string]string{body.Key: body.Value})
-	}
-	return nil, err
+	return nil, guestWrites(body.VM, body.Key, body.Value)
 }
 
-// askedOf waits while a VM has a question: its power-on does not end before that is answered.
-func askedOf(ref types.ManagedObjectReference) {
-	for {
-		vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine)
-		pending := false
-		if ok {
-			simulator.Map.WithLock(vm, func() { pending = vm.Runtime.Question != nil })
-		}
-		if !pending {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+func guestWrites(word, key, value string) error {
+	if !strings.HasPrefix(key, "guestinfo.") {
+		return fmt.Errorf("%q: a guest may set guestinfo.* alone", key)
 	}
+	vm, err := find(word)
+	if err == nil {
+		writeGuestInfo(vm, map[string]string{key: value})
+	}
+	return err
+}
+
+const rawGuestInfo = "/_lab/guestinfo/raw"
+
+// rawGuestInfo reads and writes a value as it is, for a shell script in a host that stands for the VM.
+func (l *lab) rawGuestInfo(w http.ResponseWriter, r *http.Request) {
+	word, key := r.URL.Query().Get("vm"), r.URL.Query().Get("key")
+	vm, err := find(word)
+	if err == nil && r.Method == http.MethodPut {
+		var value []byte
+		if value, err = io.ReadAll(r.Body); err == nil {
+			err = guestWrites(word, key, string(value))
+		}
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if r.Method == http.MethodGet {
+		if value := readGuestInfo(vm, key); value != nil {
+			fmt.Fprint(w, value)
+		} else {
+			http.Error(w, "No value found", http.StatusNotFound) // the words of vmware-rpctool
+		}
+	}
+}
+
+// asked is true while a VM has a question: its power-on does not end before that is answered.
+func asked(ref types.ManagedObjectReference) (pending bool) {
+	if vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine); ok {
+		simulator.Map.WithLock(vm, func() { pending = vm.Runtime.Question != nil })
+	}
+	return pending
 }
 
 func (l *lab) answerQuestion(a *answer, q *request) bool {

@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"sort"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -55,7 +54,9 @@ func newGuests(l *lab) *guests {
 	}
 	for _, entity := range simulator.Map.All("VirtualMachine") {
 		vm := entity.(*simulator.VirtualMachine)
-		g.of(vm.Self).booted = vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+		on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+		g.of(vm.Self).booted = on
+		connect(vm, on)
 		g.refresh(vm)
 	}
 	simulator.Map.AddHandler(g)
@@ -77,11 +78,12 @@ func (g *guests) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "Lab", Value: "guests"}
 }
 
-func (g *guests) PutObject(mo.Reference) {}
+func (g *guests) PutObject(mo.Reference) { atomic.AddInt64(&g.l.changes, 1) }
 
-func (g *guests) RemoveObject(types.ManagedObjectReference) {}
+func (g *guests) RemoveObject(types.ManagedObjectReference) { atomic.AddInt64(&g.l.changes, 1) }
 
 func (g *guests) UpdateObject(object mo.Reference, changes []types.PropertyChange) {
+	atomic.AddInt64(&g.l.changes, 1)
 	for _, change := range changes {
 		if change.Name == "runtime.powerState" && object.Reference().Type == "VirtualMachine" {
 			on := change.Val == types.VirtualMachinePowerStatePoweredOn
@@ -105,6 +107,7 @@ func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
 	boots := guest.boots
 	guest.booted = false
 	g.mu.Unlock()
+	connect(vm, on)
 	g.refresh(vm)
 	word := "off"
 	if on {
@@ -128,6 +131,24 @@ func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
 	case on:
 		up()
 	}
+}
+
+// connect plugs a VM's cards in when it starts, as each of them says, and out when it stops.
+func connect(vm *simulator.VirtualMachine, on bool) {
+	simulator.Map.WithLock(vm, func() {
+		for _, device := range vm.Config.Hardware.Device {
+			card, ok := device.(types.BaseVirtualEthernetCard)
+			if !ok {
+				continue
+			}
+			state := types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true}
+			if old := card.GetVirtualEthernetCard().Connectable; old != nil {
+				state = *old // the simulator's own VMs share one
+			}
+			state.Connected = on && state.StartConnected
+			card.GetVirtualEthernetCard().Connectable = &state
+		}
+	})
 }
 
 // refresh shows the guest's state in the VM's properties.
@@ -209,90 +230,4 @@ func (g *guests) nics(vm *simulator.VirtualMachine, said *said) []types.GuestNic
 		nics = append(nics, nic)
 	}
 	return nics
-}
-
-func (g *guests) addressesOf(said *said, number int, mac string) []string {
-	switch {
-	case said.nics != nil:
-		if number < len(*said.nics) {
-			return (*said.nics)[number]
-		}
-		return nil
-	case said.addresses != nil:
-		if number == 0 {
-			return *said.addresses
-		}
-		return nil
-	case g.l.guestNet == "":
-		return nil
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.addresses[mac] == "" {
-		n := len(g.addresses) + 256 // x.y.1.0 and on
-		if n%256 == 0 || n%256 == 255 {
-			g.addresses[fmt.Sprint("unused ", n)] = "-"
-			n++
-		}
-		if n%256 == 0 {
-			g.addresses[fmt.Sprint("unused ", n)] = "-"
-			n++
-		}
-		g.addresses[mac] = fmt.Sprintf("%s.%d.%d", g.l.guestNet, n/256, n%256)
-	}
-	return []string{g.addresses[mac], linkLocal(mac)}
-}
-
-// linkLocal is the IPv6 address that a host makes of its MAC.
-func linkLocal(mac string) string {
-	hardware, err := net.ParseMAC(mac)
-	if err != nil || len(hardware) != 6 {
-		return "fe80::1"
-	}
-	ip := net.IP{0xfe, 0x80, 0, 0, 0, 0, 0, 0, hardware[0] ^ 2, hardware[1], hardware[2], 0xff, 0xfe,
-		hardware[3], hardware[4], hardware[5]}
-	return ip.String()
-}
-
-func setAddresses(nic *types.GuestNicInfo, addresses []string) {
-	nic.IpAddress = addresses
-	nic.IpConfig = &types.NetIpConfigInfo{}
-	for _, address := range addresses {
-		prefix := int32(16)
-		if strings.Contains(address, ":") {
-			prefix = 64
-		}
-		nic.IpConfig.IpAddress = append(nic.IpConfig.IpAddress, types.NetIpConfigInfoIpAddress{
-			IpAddress: address, PrefixLength: prefix, State: string(types.NetIpConfigInfoIpAddressStatusPreferred),
-		})
-	}
-}
-
-// firstAddress is what a vCenter shows as the guest's: an IPv4 address if there is any.
-func firstAddress(nics []types.GuestNicInfo) string {
-	other := ""
-	for _, nic := range nics {
-		for _, address := range nic.IpAddress {
-			if !strings.Contains(address, ":") {
-				return address
-			}
-			if other == "" && !strings.HasPrefix(address, "fe80:") {
-				other = address
-			}
-		}
-	}
-	return other
-}
-
-func networkName(card *types.VirtualEthernetCard) string {
-	switch backing := card.Backing.(type) {
-	case *types.VirtualEthernetCardNetworkBackingInfo:
-		return backing.DeviceName
-	case *types.VirtualEthernetCardDistributedVirtualPortBackingInfo:
-		ref := types.ManagedObjectReference{Type: "DistributedVirtualPortgroup", Value: backing.Port.PortgroupKey}
-		if group, ok := simulator.Map.Get(ref).(*simulator.DistributedVirtualPortgroup); ok {
-			return group.Name
-		}
-	}
-	return ""
 }

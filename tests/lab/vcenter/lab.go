@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +31,9 @@ type lab struct {
 	pages      *pages
 	tags       *tags
 	guests     *guests
+	collectors *collectors
+	leaks      *leaks
+	changes    int64 // of the inventory, counted
 
 	inventory sync.Mutex // held while a task or call of the lab's own changes the inventory
 	snapshots map[types.ManagedObjectReference]*saved
@@ -42,7 +47,7 @@ func newLab(next http.Handler, s settings, user, pass string) *lab {
 		settings: s, next: next, user: user, pass: pass,
 		stats: newStats(), faults: &faults{}, delays: newDelays(), rest: newRestSessions(),
 		pages: newPages(),
-		tags:  newTags(), snapshots: map[types.ManagedObjectReference]*saved{},
+		tags:  newTags(), collectors: newCollectors(), leaks: newLeaks(), snapshots: map[types.ManagedObjectReference]*saved{},
 	}
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.ApiVersion = s.api
@@ -78,16 +83,26 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := newRequest(r, body)
+	if strings.HasPrefix(r.UserAgent(), "Go-http-client") { // the content library, which is a client too
+		a := newAnswer()
+		l.answer(a, q)
+		a.send(w)
+		return
+	}
 	begin := time.Now()
 	time.Sleep(l.rtt + l.delays.of(q.name))
 	q.fault = l.faults.take(q.name)
 	a := newAnswer()
 	lost := q.fault != nil && q.fault.Mode == modeLost
+	if q.fault != nil && q.fault.Mode == modeLogout {
+		_, _ = l.endSessions(r)
+	}
 	if q.fault != nil && q.fault.Mode == modeDrop {
 		lost = true
 	} else {
 		l.answer(a, q)
 	}
+	l.leaks.note(a, q)
 	l.stats.add(q.name, len(body)+a.body.Len(), time.Since(begin))
 	if lost {
 		hangUp(w)
@@ -123,7 +138,7 @@ func typeOf(name string) (reflect.Type, bool) {
 	return find(name[strings.Index(name, ":")+1:])
 }
 
-var identifier = regexp.MustCompile(`/(id:)?urn:[^/]*`)
+var identifier = regexp.MustCompile(`/(id:)?(urn:[^/]*|[^/]*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[^/]*)`)
 
 // restName names a REST call without its identifiers: calls of one kind are counted together.
 func restName(r *http.Request) string {
@@ -158,12 +173,13 @@ func (l *lab) answer(a *answer, q *request) {
 func (l *lab) answerSOAP(a *answer, q *request) {
 	defer func() {
 		if reason := recover(); reason != nil {
+			log.Printf("%s: %v\n%s", q.name, reason, debug.Stack())
 			fault := &types.SystemError{Reason: fmt.Sprintf("%s: the simulator panicked: %v", q.name, reason)}
 			writeFault(a, fault, fault.Reason)
 		}
 	}()
 	isTask := strings.HasSuffix(q.name, "_Task")
-	if isTask && (l.mend || l.task > 0 || q.fault != nil) {
+	if isTask && (l.mend || l.task > 0 || q.fault != nil && q.fault.Mode == modeTask) {
 		if l.authenticated(a, q) {
 			l.startTask(a, q)
 		}

@@ -101,7 +101,7 @@ func main() {
 
 func serve(m *simulator.Model, o options) (*lab, error) {
 	begin := time.Now()
-	certificate, err := certificate(o.cert, o.key)
+	certificate, err := certificate(o.cert, o.key, o.listen)
 	if err != nil {
 		return nil, err
 	}

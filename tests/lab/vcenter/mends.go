@@ -28,11 +28,20 @@ var mended = map[string]func(*lab, *request) (types.AnyType, types.BaseMethodFau
 // mendedCalls are calls without a task; true when they are answered.
 var mendedCalls = map[string]func(*lab, *answer, *request) bool{
 	"CreateFolder":   (*lab).createFolder,
+	"ImportVApp":     (*lab).importVApp,
 	"SetField":       (*lab).setField,
 	"setCustomValue": (*lab).setField,
 	"ShutdownGuest":  (*lab).shutdownGuest,
 	"RebootGuest":    (*lab).rebootGuest,
 	"AnswerVM":       (*lab).answerQuestion,
+
+	"CreateFilter":             (*lab).createFilter,
+	"DestroyPropertyFilter":    (*lab).destroyFilter,
+	"DestroyPropertyCollector": (*lab).destroyCollector,
+	"CancelWaitForUpdates":     (*lab).cancelWait,
+	"WaitForUpdatesEx":         (*lab).waitForUpdates,
+	"WaitForUpdates":           (*lab).waitForUpdates,
+	"CheckForUpdates":          (*lab).waitForUpdates,
 }
 
 func virtualMachine(ref types.ManagedObjectReference) (*simulator.VirtualMachine, types.BaseMethodFault) {

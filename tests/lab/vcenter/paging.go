@@ -32,9 +32,17 @@ func (l *lab) retrieve(a *answer, q *request) {
 	if l.mend && !l.authenticated(a, q) {
 		return // the simulator answers, with nothing in it
 	}
-	l.forward(a, q)
+	inner, body := *q, q.method.Body.(*types.RetrievePropertiesEx)
+	specs, indexes := splitIndexes(body.SpecSet)
+	if indexes != nil && l.mend {
+		inner.body = encoded(q.name, types.RetrievePropertiesEx{This: body.This, SpecSet: specs})
+	}
+	l.forward(a, &inner)
 	if a.status != http.StatusOK {
 		return
+	}
+	if l.mend {
+		a.restore(indexes)
 	}
 	text := a.body.String()
 	if found := unknownProperty.FindStringSubmatch(text); found != nil && l.mend {
@@ -42,8 +50,7 @@ func (l *lab) retrieve(a *answer, q *request) {
 		return
 	}
 	size := l.page
-	options := q.method.Body.(*types.RetrievePropertiesEx).Options
-	if max := options.MaxObjects; max > 0 && (size == 0 || int(max) < size) {
+	if max := body.Options.MaxObjects; max > 0 && (size == 0 || int(max) < size) {
 		size = int(max)
 	}
 	first, last := strings.Index(text, objectsStart), strings.LastIndex(text, objectsEnd)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -75,6 +76,7 @@ func (l *lab) endSessions(*http.Request) (interface{}, error) {
 		l.restCall(http.MethodDelete, restSession, id)
 		l.rest.remove(id)
 	}
+	atomic.AddInt64(&l.changes, 1) // who waits finds out
 	return nil, nil
 }
 

@@ -86,3 +86,21 @@ func writeFault(a *answer, fault types.BaseMethodFault, text string) {
 	a.body.Write(out.Bytes())
 	a.body.WriteString(envelopeEnd)
 }
+
+// encoded is a request, for the simulator.
+func encoded(method string, body interface{}) []byte {
+	var text bytes.Buffer
+	start := xml.StartElement{Name: xml.Name{Space: "urn:vim25", Local: method}}
+	if err := xml.NewEncoder(&text).EncodeElement(body, start); err != nil {
+		panic(err)
+	}
+	return []byte(envelopeStart + text.String() + envelopeEnd)
+}
+
+func (a *answer) restore(indexes *indexes) {
+	if indexes != nil {
+		text := indexes.restore(a.body.String())
+		a.body.Reset()
+		a.body.WriteString(text)
+	}
+}

@@ -20,6 +20,7 @@ func (l *lab) startTask(a *answer, q *request) {
 	entity, isEntity := simulator.Map.Get(*task.Info.Entity).(mo.Entity)
 	if isEntity {
 		task.Info.EntityName = entity.Entity().Name
+		remember(entity, task.Self)
 	} else {
 		task.Info.Entity = nil
 	}
@@ -30,12 +31,46 @@ func (l *lab) startTask(a *answer, q *request) {
 		time.Sleep(l.task)
 		finish(task, do)
 	}
-	if l.task > 0 {
+	if l.task > 0 || powersOn(q) && asked(q.method.This) {
 		go run()
 	} else {
 		run()
 	}
 	writeTask(a, q.name, task.Self)
+}
+
+func powersOn(q *request) bool { return q.name == "PowerOnVM_Task" }
+
+const recentTasks = 20
+
+// remember shows a task at its entity: who lost the answer can find it there.
+func remember(entity mo.Entity, task types.ManagedObjectReference) {
+	simulator.Map.WithLock(entity, func() {
+		recent := append([]types.ManagedObjectReference{}, entity.Entity().RecentTask...)
+		recent = append(recent, task)
+		if len(recent) > recentTasks {
+			recent = recent[1:]
+		}
+		simulator.Map.Update(entity, []types.PropertyChange{{Name: "recentTask", Val: recent}})
+	})
+}
+
+// forget takes a task of the simulator's own out of sight.
+func forget(task types.ManagedObjectReference) {
+	simulator.Map.Remove(task)
+	manager, ok := simulator.Map.Get(types.ManagedObjectReference{Type: "TaskManager", Value: "TaskManager"}).(*simulator.TaskManager)
+	if !ok {
+		return
+	}
+	manager.Lock()
+	defer manager.Unlock()
+	kept := []types.ManagedObjectReference{}
+	for _, ref := range manager.RecentTask {
+		if ref != task {
+			kept = append(kept, ref)
+		}
+	}
+	manager.RecentTask = kept
 }
 
 func taskEntity(this types.ManagedObjectReference) types.ManagedObjectReference {
@@ -84,8 +119,8 @@ func (l *lab) work(q *request) work {
 		if !l.mend {
 			return runTask(q.method.This, q.name, q.method.Body)
 		}
-		if q.name == "PowerOnVM_Task" {
-			askedOf(q.method.This)
+		for powersOn(q) && asked(q.method.This) {
+			time.Sleep(20 * time.Millisecond)
 		}
 		l.inventory.Lock()
 		defer l.inventory.Unlock()
@@ -107,7 +142,7 @@ func runTask(this types.ManagedObjectReference, name string, body types.AnyType)
 	if !ok || !isTask {
 		return value, nil
 	}
-	simulator.Map.Remove(ref)
+	forget(ref)
 	if inner.Info.Error != nil {
 		return nil, inner.Info.Error.Fault
 	}
