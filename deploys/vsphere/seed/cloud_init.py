@@ -111,7 +111,6 @@ def user_data_of(host: NewHost, instance_id: str, host_key: HostKey | None) -> d
                    ready=READY, failed=FAILED, host_key=HOST_KEY)  # fmt: skip
     keys = {"ed25519_private": host_key.private, "ed25519_public": f"{host_key.public}\n"} if host_key else {}
     return {
-        "hostname": host.hostname,
         "prefer_fqdn_over_hostname": True,
         # Before sshd is started, so that no login is ever possible by the template's password.
         "bootcmd": [["cloud-init-per", "instance", "photon-fleet-prepare", "sh", "-c", prepare]],

@@ -1,8 +1,8 @@
 """The network of the first boot, from the network policy: cloud-init's network configuration, version 2.
 
 Only cards: on Photon cloud-init writes files of systemd-networkd, and its renderer for these makes no VLANs, bonds and
-bridges, and drops metrics and routes without a gateway. What is left out here comes with `deploys/host.py`, whose files
-sort before those of cloud-init.
+bridges, and drops metrics, routes without a gateway and domains without servers. What is left out here comes with
+`deploys/host.py`, whose files sort before those of cloud-init.
 
 Source of the format: cloud-init's "Networking config Version 2" and its net/network_state.py, net/networkd.py.
 """
@@ -25,11 +25,8 @@ def network_data(network: Network, hostname: str) -> dict[str, Any] | None:
         return None
     taken = {link.device for link in found}
     free = (f"eth{number}" for number in range(len(found) * 2) if f"eth{number}" not in taken)
+    # cloud-init itself looks up what a card with this MAC is called; `set-name` would only have it look for two names.
     ethernets = {link.device or next(free): _card(link, network, hostname) for link in found}
-    for name, card in ethernets.items():
-        if "match" in card:
-            # Without it, the file would be for a card that is called as the entry and has this MAC as well.
-            card["set-name"] = name
     return {"version": 2, "ethernets": ethernets}
 
 
@@ -63,10 +60,11 @@ def _card(link: Link, network: Network, hostname: str) -> dict[str, Any]:
     gateways = {"gateway4": link.gateway, "gateway6": link.gateway6}
     card |= {key: gateway for key, gateway in gateways.items() if gateway}
     routes = [{"to": route.to, "via": route.via} for route in link.routes if route.via and route.to not in _DEFAULT]
-    servers = {"addresses": list(dict.fromkeys([*link.dns, *network.dns])),
-               "search": list(dict.fromkeys([*link.domains, *network.domains]))}  # fmt: skip
+    servers = list(dict.fromkeys([*link.dns, *network.dns]))
+    if servers:
+        # Domains without servers would cost this card and all that follow their servers, too.
+        card["nameservers"] = {"addresses": servers, "search": list(dict.fromkeys([*link.domains, *network.domains]))}
     card |= {"routes": routes} if routes else {}
-    card |= {"nameservers": servers} if any(servers.values()) else {}
     card |= {"mtu": link.mtu} if link.mtu else {}
     card |= {} if link.required else {"optional": True}
     return card
