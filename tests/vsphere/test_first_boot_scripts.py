@@ -17,6 +17,7 @@ GOOD = {
     "hostnamectl": 'echo web-1; [ "$1" = --static ] || say hostnamectl "$@"',
     "cut": f"echo {' '.join(ALICE.split()[:2])}",
     "vmware-rpctool": 'say "$@"',
+    "getent": 'echo "$2:*:20000:0:99999:7:::"',
     **{name: f'say {name} "$@"' for name in ("iptables", "tdnf")},
     **dict.fromkeys(["sshd", "systemctl", "sudo", "ip6tables", "sleep"], "true"),
 }
@@ -56,6 +57,8 @@ def test_a_guest_without_the_first_tool_uses_the_other(tmp_path: Path) -> None:
     ("name", "program", "body", "sentence"),
     [
         ("root", "hostnamectl", '[ "$1" = --static ] && echo other', "the host does not take its name"),
+        ("root", "getent", "echo root:x:0:0:90:7:::", "the password of root has expired, so its keys are refused"),
+        ("root", "getent", "exit 2", "the password of root has expired, so its keys are refused"),
         ("root", "sshd", "exit 255", "sshd does not understand its configuration"),
         ("root", "systemctl", "exit 3", "sshd does not run"),
         ("root", "cut", "exit 1", "the host has no SSH key of the type ed25519"),
