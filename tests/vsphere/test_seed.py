@@ -87,9 +87,14 @@ def test_nothing_but_a_key_is_read_back_from_a_guest(value: str) -> None:
         (new_host(ROOT, user="ops"), "ops is not among the users of the accounts policy"),
         (new_host(ROOT, user="-x"), "ssh_user: '-x' is no name of a user"),
         (new_host(Accounts(users=[USER]), user="ops"), "accounts.sudo: no rule lets ops do everything"),
-        (
-            new_host(Accounts(users=[USER], sudo=[Sudo(name="a", who=["ops"])]), user="ops"),
-            "accounts.sudo: no rule lets ops",
+        *(
+            (new_host(Accounts(users=[USER], sudo=[rule]), user="ops"), "accounts.sudo: no rule lets ops")
+            for rule in (
+                Sudo(name="asks", who=["ops"]),
+                Sudo(name="another", who=["ops"], password=False, run_as="web"),
+                Sudo(name="little", who=["ops"], password=False, commands=["/bin/true"]),
+                Sudo(name="others", who=["%ops-team"], password=False),
+            )
         ),
         (
             new_host(Accounts(users=[USER], sudo=[FREE]), Ssh(allow_groups=["wheel"]), user="ops"),
