@@ -1,5 +1,6 @@
 # Run by unshare: has cloud-init carry out a seed on an image of Photon's kind, laid over this machine's own system.
 # What it changed is printed as a tar archive. CLOUD_INIT: how it is called; the seed is in VMX_GUESTINFO*.
+# RENAMED: a name that the host has got before it boots again.
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
@@ -39,13 +40,25 @@ system_info: {distro: photon, network: {renderers: [networkd]}, paths: {cloud_di
 END
 hostname photon-machine
 
-for stage in "init --local" init "modules --mode=config" "modules --mode=final"; do
-  # shellcheck disable=SC2086 - words
-  $CLOUD_INIT $stage >>/mnt/output 2>&1 || echo "$stage" >>/mnt/failed
-done
-hostname >/mnt/hostname
+boot() {
+  rm -rf /run/cloud-init
+  for stage in "init --local" init "modules --mode=config" "modules --mode=final"; do
+    # shellcheck disable=SC2086 - words
+    $CLOUD_INIT $stage >>/mnt/output 2>&1 || echo "$stage" >>/mnt/failed
+  done
+  hostname >"/mnt/hostname-$1"
+}
+
+boot 1
+if [ -n "${RENAMED-}" ]; then
+  # The second boot of a host that has another name by now, with the user data redacted.
+  hostname "$RENAMED"
+  echo "second boot" >>/mnt/said
+  export VMX_GUESTINFO_USERDATA=--- VMX_GUESTINFO_USERDATA_ENCODING=" "
+  boot 2
+fi
 cd /mnt
-for path in failed said etc/sudoers.d etc/systemd/network root/.ssh home/ops; do
+for path in failed hostname-2 etc/sudoers.d etc/systemd/network root/.ssh home/ops; do
   [ ! -e "$path" ] || set -- "$@" "$path"
 done
-tar -cf - hostname output etc/passwd etc/group etc/shadow etc/ssh etc/cloud "$@"
+tar -cf - hostname-1 said output etc/passwd etc/group etc/shadow etc/ssh etc/cloud "$@"

@@ -53,7 +53,7 @@ def boot(tmp_path: Path):
     except LabError as error:
         pytest.skip(str(error))
 
-    def carry_out(host: NewHost, key: HostKey | None) -> Booted:
+    def carry_out(host: NewHost, key: HostKey | None = None, renamed: str = "") -> Booted:
         (tmp_path / "bin").mkdir()
         for name, body in PROGRAMS.items():
             (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -62,6 +62,7 @@ def boot(tmp_path: Path):
         env = {f"vmx.{name}".upper().replace(".", "_"): value for name, value in keys.items()}
         env |= {
             "VMX_GUESTINFO": "1",
+            "RENAMED": renamed,
             "PYTHONPATH": str(modules),
             "CLOUD_INIT": f"{cloud_init.PYTHON} -m cloudinit.cmd.main",
             "PATH": f"{tmp_path / 'bin'}:{modules.parents[2] / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -82,7 +83,7 @@ def test_root_gets_in_by_key_and_nobody_by_the_images_password(boot) -> None:
     said = seen.said()
     assert said[-1] == "vmware-rpctool info-set guestinfo.fleet.ready id-1"
     assert not any("guestinfo.fleet.hostkey" in line for line in said)
-    assert seen.text("hostname") == "web-1\n"
+    assert seen.text("hostname-1") == "web-1\n"
     assert re.fullmatch(r"root:\*:[1-9][0-9]+:0:99999:7:::", seen.line("etc/shadow", "root"))
     assert seen.files["root/.ssh/authorized_keys"] == (0o600, f"{ALICE}\n")
     assert seen.files["etc/ssh/sshd_config"] == (0o600, host.ssh.render())
@@ -91,7 +92,7 @@ def test_root_gets_in_by_key_and_nobody_by_the_images_password(boot) -> None:
 
 
 def test_a_user_gets_in_with_its_numbers_groups_and_sudo(boot) -> None:
-    seen = boot(HOSTS["a user, image's sshd"], None)
+    seen = boot(HOSTS["a user, image's sshd"])
     said = seen.said()
     assert said[-1] == "vmware-rpctool info-set guestinfo.fleet.ready id-1"
     told = next(line for line in said if "guestinfo.fleet.hostkey" in line).partition("hostkey ")[2]
@@ -108,8 +109,21 @@ def test_a_user_gets_in_with_its_numbers_groups_and_sudo(boot) -> None:
 
 
 def test_a_host_has_its_network_and_whole_name(boot) -> None:
-    seen = boot(HOSTS["static addresses"], None)
+    seen = boot(HOSTS["static addresses"])
     assert seen.said()[-1] == "vmware-rpctool info-set guestinfo.fleet.ready id-1"
-    assert seen.text("hostname") == "web-1.example.com\n"
+    assert seen.text("hostname-1") == "web-1.example.com\n"
+    assert seen.files["etc/systemd/network/10-cloud-init-eth0.network"][0] == 0o644
     assert "Address=10.0.0.5/24" in seen.text("etc/systemd/network/10-cloud-init-eth1.network")
     assert "DHCP=ipv4" in seen.text("etc/systemd/network/10-cloud-init-eth0.network")
+
+
+def test_a_later_boot_changes_nothing(boot) -> None:
+    """Not the name that the host has got since, nor what the first boot made, though the user data are gone."""
+    seen = boot(HOSTS["root"], renamed="web-1-new")
+    said = seen.said()
+    assert seen.text("hostname-2") == "web-1-new\n"
+    later = said[said.index("second boot") + 1 :]
+    assert not [line for line in later if not line.startswith("systemctl status")]
+    told = next(line for line in said if "guestinfo.fleet.hostkey" in line).partition("hostkey ")[2]
+    assert read_back(told) == " ".join(seen.text("etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
+    assert seen.text("root/.ssh/authorized_keys") == f"{ALICE}\n"

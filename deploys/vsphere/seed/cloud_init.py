@@ -118,7 +118,6 @@ def user_data_of(host: NewHost, instance_id: str, host_key: HostKey | None) -> d
             {"path": path, "permissions": mode, "content": text} for path, (mode, text) in files_of(host).items()
         ],
         "users": [_user(host)],
-        **({"disable_root": False} if host.user == ROOT else {}),
         "ssh_deletekeys": True,
         **({"ssh_keys": keys} if keys else {"ssh_genkeytypes": ["ed25519"]}),
         "runcmd": [["sh", "-c", ready]],
