@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
+from deploys.vsphere.rows import AddressRule, coded, shown
 from deploys.vsphere.settings import VCenter
 
 
@@ -86,6 +87,7 @@ class Vm(Policy):
 
     name: ClassVar[str] = "vm"
     risk: ClassVar[Risk] = Risk.NONE
+    of_host: ClassVar[bool] = False
     vcenter: VCenter
     folder: InventoryPath
     """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there."""
@@ -117,6 +119,25 @@ class Vm(Policy):
     address: Address = Address()
     may_cycle_power: bool = False
     """Let changes that need it shut the machine down and start it again; without it they are told, and refused."""
+
+    fleet: Word = "photon-fleet"
+    """Part of the mark that our machines bear: two fleets of one vCenter have names of their own."""
+
+    def label_of(self, host: str) -> str:
+        """The machine's name, as the API writes it."""
+        return coded(shown(self.label or host))
+
+    def path_of(self, host: str) -> str:
+        """Where the machine is to be, as the API writes it."""
+        return "/".join([*(coded(shown(step)) for step in self.folder.split("/")), self.label_of(host)])
+
+    def mark_of(self, host: str) -> str:
+        """What tells the machine of a host from all others."""
+        return f"{self.fleet}/{host}"
+
+    def address_rule(self) -> AddressRule:
+        """Which of its addresses is the one to log in to."""
+        return AddressRule(network=self.address.network, family=self.address.family, within=self.address.within)
 
     @override
     def problems(self) -> Iterable[str]:

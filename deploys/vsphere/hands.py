@@ -65,15 +65,12 @@ class Hands:
         self._session = session
         self.tasks = Tasks(session)
 
-    def folder(self, places: Places, path: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
-        """Make a folder and those above it; one that somebody makes at the same time is as good."""
-        first, *steps = path.split("/")
-        place = places.datacenter(first)[1]["vmFolder"]
-        for step in steps:
-            place = self._child_folder(place, step)
-        return place
+    def child_folder(self, place: Any, name: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
+        """Make a folder in another; one that somebody makes at the same time is as good.
 
-    def _child_folder(self, place: Any, name: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
+        Raises:
+            VSphereError: the vCenter refuses, or the name is taken by something else.
+        """
         for _ in range(LOOKS):
             try:
                 return self._session.write(lambda _: place.CreateFolder(coded(shown(name))))
@@ -91,7 +88,7 @@ class Hands:
         message = f"the folder {shown(name)!r} cannot be made: no answer"
         raise self._error(message)
 
-    def clone(self, places: Places, wanted: Clone) -> str:
+    def clone(self, places: Places, into: Any, wanted: Clone) -> str:  # noqa: ANN401 - pyvmomi's objects
         """Make a machine, switched off; the moid.
 
         One of its name that bears its mark is taken for what an earlier try has made.
@@ -100,7 +97,6 @@ class Hands:
             VSphereError: the name is another machine's, a place is not there, or the vCenter refuses.
         """
         template = self._template(places, wanted)
-        into = places.folder(wanted.folder) or self.folder(places, wanted.folder)
         spec = self._clone_spec(places, wanted)
         what = f"the clone {wanted.folder}/{coded(wanted.label)}"
         for _ in range(2):
@@ -181,7 +177,7 @@ class Hands:
             VSphereError: the vCenter refuses, or its answer was lost: what there is then is for the next look.
         """
         vm = self._session.managed(moid, vim.VirtualMachine)
-        self._task(lambda _: vm.ReconfigVM_Task(vim.vm.ConfigSpec(**spec)), what)
+        self.task(lambda _: vm.ReconfigVM_Task(vim.vm.ConfigSpec(**spec)), what)
 
     def power_on(self, moid: str, what: str) -> None:
         """Switch a machine on; one that runs stays as it is."""
@@ -213,13 +209,18 @@ class Hands:
 
     def _until_power(self, call: Any, vm: Any, state: str, what: str) -> None:  # noqa: ANN401 - pyvmomi's objects
         try:
-            self._task(call, what)
+            self.task(call, what)
         except VSphereError:
             # Refused because it is so already, or done and the answer lost: what counts is what it is.
             if self._power_of(vm) != state:
                 raise
 
-    def _task(self, call: Any, what: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
+    def task(self, call: Any, what: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
+        """Begin a task and wait for what it comes to.
+
+        Raises:
+            VSphereError: it is refused, ends with a fault, or its answer was lost.
+        """
         with self.tasks.slot():
             try:
                 task = self._session.write(call)
@@ -231,18 +232,46 @@ class Hands:
     def rename(self, moid: str, label: str, what: str) -> None:
         """Give a machine another name."""
         vm = self._session.managed(moid, vim.VirtualMachine)
-        self._task(lambda _: vm.Rename_Task(coded(label)), what)
+        self.task(lambda _: vm.Rename_Task(coded(label)), what)
 
     def move(self, moid: str, into: Any, what: str) -> None:  # noqa: ANN401 - pyvmomi's objects
         """Put a machine into another folder."""
         vm = self._session.managed(moid, vim.VirtualMachine)
-        self._task(lambda _: into.MoveIntoFolder_Task([vm]), what)
+        self.task(lambda _: into.MoveIntoFolder_Task([vm]), what)
+
+    def attribute(self, name: str) -> int:
+        """The key of a custom attribute of machines, which is made; one that somebody makes meanwhile is as good."""
+        for _ in range(LOOKS):
+            try:
+                made = self._session.write(
+                    lambda content: content.customFieldsManager.AddCustomFieldDef(name, vim.VirtualMachine)
+                )
+                return int(made.key)
+            except (vim.fault.DuplicateName, UnansweredError):
+                known = self._session.read(lambda content: list(content.customFieldsManager.field or ()))
+                for each in known:
+                    if each.name == name:
+                        return int(each.key)
+            except vmodl.MethodFault as fault:
+                message = f"the attribute {name!r} cannot be made: {said(fault)}"
+                raise self._error(message) from fault
+        message = f"the attribute {name!r} cannot be made: no answer"
+        raise self._error(message)
+
+    def set_attribute(self, vm: Any, key: int, name: str, value: str) -> None:  # noqa: ANN401 - pyvmomi's objects
+        """Give a machine a value of an attribute; may be repeated."""
+        try:
+            # Said again after a lost answer it says the same.
+            self._session.read(lambda content: content.customFieldsManager.SetField(entity=vm, key=key, value=value))
+        except VSphereError as error:
+            message = f"the attribute {name!r} cannot be set: {error}"
+            raise VSphereError(message) from error
 
     def destroy(self, moid: str, what: str) -> None:
         """Remove a machine and its disks."""
         vm = self._session.managed(moid, vim.VirtualMachine)
         try:
-            self._task(lambda _: vm.Destroy_Task(), what)
+            self.task(lambda _: vm.Destroy_Task(), what)
         except VSphereError:
             if self._power_of(vm):
                 raise

@@ -103,10 +103,11 @@ def machines(session: Session, moids: Sequence[str], networks: Mapping[str, str]
     """
     objects = [session.managed(moid, vim.VirtualMachine) for moid in moids]
     found: Found = session.read(lambda content: of_these(content, objects, PATHS))
-    return {moid: _machine(moid, properties, networks) for moid, (_, properties) in found.items()}
+    return {moid: machine_of(moid, properties, networks) for moid, (_, properties) in found.items()}
 
 
-def _machine(moid: str, properties: Mapping[str, Any], networks: Mapping[str, str]) -> Machine:
+def machine_of(moid: str, properties: Mapping[str, Any], networks: Mapping[str, str]) -> Machine:
+    """A machine from its properties, which are those of `PATHS`."""
     get = properties.get
     devices = get("config.hardware.device") or ()
     snapshot = get("snapshot")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim
 
 from deploys.errors import near
 from deploys.vsphere.errors import VSphereError
-from deploys.vsphere.reads import Found, folder, under_root
+from deploys.vsphere.reads import Found, folder
 from deploys.vsphere.rows import coded, shown
 from deploys.vsphere.session import Session
 
-_KINDS: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
+KINDS: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
     (vim.Datacenter, ("name", "parent", "vmFolder")),
     (vim.Folder, ("name", "parent", "childType")),
     (vim.ComputeResource, ("name", "parent", "resourcePool")),
@@ -22,21 +21,14 @@ _KINDS: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
     (vim.Datastore, ("name", "parent")),
     (vim.Network, ("name", "parent")),
 )
-
-
-@dataclass(frozen=True)
-class Switch:
-    """Where a distributed port group is plugged in."""
-
-    group: str
-    uuid: str
+"""What must have been read of a vCenter for its places to be known."""
 
 
 class Places:
     """Everything that a machine is put into, looked up by the names that a person uses."""
 
-    def __init__(self, session: Session) -> None:
-        self._found: Found = session.read(lambda content: under_root(content, _KINDS))
+    def __init__(self, session: Session, found: Found) -> None:
+        self._found = found
         self._session = session
 
     def _of(self, kind: type[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
@@ -66,17 +58,21 @@ class Places:
 
     def pool(self, datacenter: str, cluster: str, pool: Sequence[str] = ()) -> Any:  # noqa: ANN401 - pyvmomi's objects
         """The root pool of a cluster or host, or a pool below it."""
-        inside = [
-            (obj, row) for obj, row in self._of(vim.ComputeResource)
-            if self._in(row, datacenter) and shown(row["name"]) == cluster
-        ]  # fmt: skip
-        known = [shown(row["name"]) for _, row in self._of(vim.ComputeResource) if self._in(row, datacenter)]
-        place: Any = self._one(inside, "cluster or host", cluster, known)[1]["resourcePool"]
+        place: Any = self._cluster(datacenter, cluster)[1]["resourcePool"]
         for step in pool:
             below = [(obj, row) for obj, row in self._of(vim.ResourcePool) if _same(row.get("parent"), place)]
             named = [each for each in below if shown(each[1]["name"]) == step]
             place = self._one(named, f"pool of {cluster}", step, [shown(row["name"]) for _, row in below])[0]
         return place
+
+    def cluster(self, datacenter: str, name: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
+        """A cluster of a datacenter."""
+        return self._cluster(datacenter, name)[0]
+
+    def _cluster(self, datacenter: str, name: str) -> tuple[Any, Mapping[str, Any]]:
+        inside = [(obj, row) for obj, row in self._of(vim.ComputeResource) if self._in(row, datacenter)]
+        found = [each for each in inside if shown(each[1]["name"]) == name]
+        return self._one(found, "cluster or host", name, [shown(row["name"]) for _, row in inside])
 
     def datastore(self, datacenter: str, name: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
         """A datastore of a datacenter."""

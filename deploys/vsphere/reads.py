@@ -7,6 +7,7 @@ at any time, whatever was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -48,11 +49,20 @@ def of_these(content: Content, objects: Sequence[Any], paths: Sequence[str]) -> 
     """Properties of objects of one kind; those that are gone meanwhile are missing."""
     if not objects:
         return {}
-    view = content.viewManager.CreateListView(obj=list(objects))
+    query = vmodl.query
+    wanted = query.PropertyCollector.FilterSpec(
+        objectSet=[query.PropertyCollector.ObjectSpec(obj=each, skip=False) for each in objects],
+        propSet=[query.PropertyCollector.PropertySpec(type=type(objects[0]), all=False, pathSet=list(paths))],
+    )
     try:
-        return _through(content, view, [(type(objects[0]), paths)])
-    finally:
-        view.DestroyView()
+        return _rows(_pages(content.propertyCollector, wanted))
+    except vmodl.fault.ManagedObjectNotFound:
+        # One that is gone refuses the call for all; a view leaves it out.
+        view = content.viewManager.CreateListView(obj=list(objects))
+        try:
+            return _through(content, view, [(type(objects[0]), paths)])
+        finally:
+            view.DestroyView()
 
 
 def _through(content: Content, view: vim.view.View, kinds: Sequence[tuple[type[Any], Sequence[str]]]) -> Found:
@@ -62,10 +72,11 @@ def _through(content: Content, view: vim.view.View, kinds: Sequence[tuple[type[A
         objectSet=[query.ObjectSpec(obj=view, skip=True, selectSet=[step])],
         propSet=[query.PropertySpec(type=kind, all=False, pathSet=list(paths)) for kind, paths in kinds],
     )
-    return {
-        each.obj._moId: (each.obj, {item.name: item.val for item in each.propSet})  # noqa: SLF001 - its only name
-        for each in _pages(content.propertyCollector, wanted)
-    }
+    return _rows(_pages(content.propertyCollector, wanted))
+
+
+def _rows(objects: Iterable[Any]) -> Found:
+    return {each.obj._moId: (each.obj, {item.name: item.val for item in each.propSet}) for each in objects}  # noqa: SLF001
 
 
 def _pages(collector: Any, wanted: Any) -> Iterator[Any]:  # noqa: ANN401 - pyvmomi's objects
@@ -77,26 +88,54 @@ def _pages(collector: Any, wanted: Any) -> Iterator[Any]:  # noqa: ANN401 - pyvm
         answer = collector.ContinueRetrievePropertiesEx(answer.token)
 
 
-def all_vms(session: Session) -> list[Vm]:
-    """Every machine and template that the user may see, by path; without tags, which another service has.
+@dataclass(frozen=True)
+class Everything:
+    """One bulk read.
+
+    Args:
+        found: all objects of the kinds that were asked for.
+        fields: key of a custom attribute -> its name.
+    """
+
+    found: Found
+    fields: dict[int, str]
+
+    def vms(self, moids: Iterable[str] | None = None) -> list[Vm]:
+        """Machines and templates, all or those of some ids, by path; without tags, which another service has."""
+        places = {moid: row for moid, row in self.found.items() if not isinstance(row[0], vim.VirtualMachine)}
+        chosen = self.found if moids is None else {moid: self.found[moid] for moid in moids if moid in self.found}
+        rows = [
+            _row(moid, properties, places, self.fields)
+            for moid, (kind, properties) in chosen.items()
+            # One that was made this moment may have no name yet, and one that goes has none any more.
+            if isinstance(kind, vim.VirtualMachine) and "name" in properties
+        ]
+        return sorted(rows, key=lambda row: (row.folder, row.name, row.moid))
+
+
+def everything(session: Session, *more: tuple[type[Any], Sequence[str]]) -> Everything:
+    """Every machine and template that the user may see, with what they are in; and objects of `more` kinds.
 
     Raises:
         VSphereError: the vCenter refuses or does not answer.
     """
-    found, fields = session.read(
-        lambda content: (
-            under_root(content, [(vim.VirtualMachine, VM_PATHS), *_PLACES]),
+    kinds = {kind: tuple(dict.fromkeys([*dict(_PLACES).get(kind, ()), *dict(more).get(kind, ())]))
+             for kind in (*dict(_PLACES), *dict(more))}  # fmt: skip
+    return session.read(
+        lambda content: Everything(
+            under_root(content, [(vim.VirtualMachine, VM_PATHS), *kinds.items()]),
             {each.key: each.name for each in content.customFieldsManager.field or ()},
         )
     )
-    places = {moid: row for moid, row in found.items() if not isinstance(row[0], vim.VirtualMachine)}
-    rows = [
-        _row(moid, properties, places, fields)
-        for moid, (kind, properties) in found.items()
-        # One that was made this moment may have no name yet, and one that goes has none any more.
-        if isinstance(kind, vim.VirtualMachine) and "name" in properties
-    ]
-    return sorted(rows, key=lambda row: (row.folder, row.name, row.moid))
+
+
+def all_vms(session: Session) -> list[Vm]:
+    """Every machine and template that the user may see, by path.
+
+    Raises:
+        VSphereError: the vCenter refuses or does not answer.
+    """
+    return everything(session).vms()
 
 
 def _row(moid: str, properties: Properties, places: Found, fields: Mapping[int, str]) -> Vm:

@@ -77,6 +77,13 @@ class Rest:
         """
         return self._ask("POST", steps, action, body, envelope)
 
+    def tags_of_category(self, category: str) -> list[str]:
+        """The ids of a category's tags; the one call whose two forms differ in more than their envelope."""
+        wrapped = self._logged_in()[1].wrapped
+        steps, body = (("tag", category), {}) if wrapped else (("tag",), {"category_id": category})
+        found: list[str] = self.post(*steps, action="list-tags-for-category", body=body)
+        return found
+
     def close(self) -> None:
         """End the session. One that cannot be ended ends by itself."""
         if self._token is not None and self._dialect is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploys.vsphere.rest import Rest
@@ -67,3 +68,58 @@ def _by_category(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]
     for category, name in sorted(pairs):
         several.setdefault(category, []).append(name)
     return {category: tuple(names) for category, names in several.items()}
+
+
+class Given:
+    """Tags that machines are given: categories and tags are made where they are not there."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self._categories: dict[str, str] | None = None
+        self._tags: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def give(self, moid: str, wanted: Mapping[str, str], before: Mapping[str, Sequence[str]]) -> None:
+        """Let a machine bear one tag of each category, instead of those that it bears.
+
+        Args:
+            moid: which machine.
+            wanted: category -> tag.
+            before: category -> the tags that it bears of it.
+
+        Raises:
+            VSphereError: the tagging service refuses or does not answer.
+        """
+        body = {"object_ids": [vm_object(moid)]}
+        with self._lock:
+            for category, name in wanted.items():
+                # Those that are wrong go first: a category may allow one only.
+                for other in before.get(category, ()):
+                    if other != name:
+                        self._associate(self._tag(category, other), "detach-tag-from-multiple-objects", body)
+                self._associate(self._tag(category, name), "attach-tag-to-multiple-objects", body)
+
+    def _associate(self, tag: str, action: str, body: Mapping[str, Any]) -> None:
+        self._rest.post("tag-association", tag, action=action, body=body)
+
+    def _tag(self, category: str, name: str) -> str:
+        if (category, name) not in self._tags:
+            ident = self._category(category)
+            for tag in self._rest.tags_of_category(ident):
+                found = self._rest.get("tag", tag)
+                if found is not None:
+                    self._tags[category, found["name"]] = tag
+        if (category, name) not in self._tags:
+            body = {"name": name, "description": "", "category_id": self._category(category)}
+            self._tags[category, name] = self._rest.post("tag", body=body, envelope="create_spec")
+        return self._tags[category, name]
+
+    def _category(self, name: str) -> str:
+        if self._categories is None:
+            found = {ident: self._rest.get("category", ident) for ident in self._rest.get("category")}
+            self._categories = {each["name"]: ident for ident, each in found.items() if each is not None}
+        if name not in self._categories:
+            body = {"name": name, "description": "Photon Fleet", "cardinality": "SINGLE",
+                    "associable_types": ["VirtualMachine"]}  # fmt: skip
+            self._categories[name] = self._rest.post("category", body=body, envelope="create_spec")
+        return self._categories[name]
