@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.rows import AddressRule, coded, shown
-from deploys.vsphere.settings import VCenter
 
 
 def _path(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.hands import Hands
 from deploys.vsphere.machine import MARK, PATHS, Machine, machine_of, machines
@@ -18,7 +19,6 @@ from deploys.vsphere.rest import Rest
 from deploys.vsphere.rows import AddressRule, Vm, coded
 from deploys.vsphere.rules import Rules
 from deploys.vsphere.session import session
-from deploys.vsphere.settings import VCenter
 from deploys.vsphere.spec import fields
 from deploys.vsphere.tags import Given, tags_of
 from operations._vm_plan import Change
