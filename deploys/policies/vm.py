@@ -129,7 +129,11 @@ class Vm(Policy):
 
     def path_of(self, host: str) -> str:
         """Where the machine is to be, as the API writes it."""
-        return "/".join([*(coded(shown(step)) for step in self.folder.split("/")), self.label_of(host)])
+        return f"{self.folder_coded()}/{self.label_of(host)}"
+
+    def folder_coded(self) -> str:
+        """Its folder, as the API writes names."""
+        return "/".join(coded(shown(step)) for step in self.folder.split("/"))
 
     def mark_of(self, host: str) -> str:
         """What tells the machine of a host from all others."""
