@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ from deploys.errors import InputError
 from deploys.policies.base import Item, Model
 from deploys.rules import rows
 from deploys.verify.session import connect, loaded
+from deploys.vsphere.seed.inventory import asked_of, new_host
+from deploys.vsphere.seed.kickstart import Kickstart
+from deploys.vsphere.seed.shown import answers, shown, write_answers
 from inventories._merge import Provenance, effective_of
 
 
@@ -59,6 +63,27 @@ def rules(inventory: str, host: str, *, live: bool) -> None:
             click.echo(f"{row.rule}  {row.state:15} {row.topic:50} {row.more}".rstrip())
         if any(row.state == "FAILED" for row in found):
             raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("inventory")
+@click.argument("host")
+@click.option("--kickstart", "iso", is_flag=True, help="The answers for the installer of Photon's ISO instead.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="With --kickstart: a new file for all of it, hashes too."
+)
+def seed(inventory: str, host: str, *, iso: bool, output: Path | None) -> None:
+    """Print what HOST in INVENTORY would be given for its first boot, without secrets."""
+    with loaded(inventory, [host]) as session:
+        member = session.hosts[0]
+        made, asked = new_host(member), asked_of(member, "kickstart", Kickstart)
+        if output and not iso:
+            message = "--output goes with --kickstart: what a VM is given goes through vCenter"
+            raise InputError(message)
+        if output:
+            write_answers(made, asked, output)
+        else:
+            click.echo(answers(made, asked) if iso else shown(made))
 
 
 def _leaves(model: Model, prefix: str = "") -> list[tuple[str, Any]]:

@@ -62,11 +62,11 @@ def selected() -> list[type[Policy]]:
     """
     only = host.data.get("only")
     if only is None:
-        return list(POLICIES)
+        return [kind for kind in POLICIES if kind.of_host]
     names, complaints = names_in(str(only))
     if complaints:
         raise InputError("--data only=: " + "; ".join(complaints))
-    return [kind for kind in POLICIES if kind.name in names]
+    return [kind for kind in POLICIES if kind.name in names and kind.of_host]
 
 
 @contextmanager

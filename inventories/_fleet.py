@@ -27,6 +27,7 @@ from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.policies.hardening import Hardening
+from deploys.policies.vm import Vm
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
@@ -106,13 +107,15 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
+    connector = "vm" if _brings_up() else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
     known: _Known = {}
     for member in hosts:
         effective = _effective(member, problems, known)
-        entry = (f"@{connector}/{member.name}", {**member.data, "policies": effective})
+        data = {**_recorded(member, effective), **member.data, "policies": effective}
+        entry = (f"@{connector}/{member.name}", data)
         entries.append(entry)
         for joined in member.groups:
             joined.append(entry)
@@ -122,6 +125,26 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     if problems:
         raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
     return entries
+
+
+def _brings_up() -> bool:
+    """Whether this run is about the machines themselves, which may not be there yet."""
+    context = click.get_current_context(silent=True)
+    operations = context.params.get("operations") if context is not None else None
+    return any(Path(str(word)).name == "vm.py" for word in operations or ())
+
+
+def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
+    """Where the machine of a host was last seen, when the inventory says nothing else."""
+    policy = effective.get(Vm.name)
+    if policy is None or "ssh_hostname" in member.data:
+        return {}
+    from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - for those that have a vCenter
+
+    written = known(Path(member.data.get("vm_record") or DEFAULT)).get(member.name)
+    if written is None or not written.address:
+        return {"ssh_why_not": "no address of its machine is written down: run deploys/vm.py, which makes it"}
+    return {"ssh_hostname": written.address}
 
 
 def _effective(member: Host, problems: list[str], known: _Known) -> Effective:

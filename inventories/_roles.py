@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deploys.policies.accounts import Accounts
-from deploys.policies.accounts_models import Group, Sudo, User
+from deploys.policies.accounts_models import Group, Root, Sudo, User
 from deploys.policies.docker import Docker
 from deploys.policies.docker_models import AddressPool, Container, ContainerNetwork, Daemon, Health, Publish, Volume
 from deploys.policies.firewall import Firewall
@@ -42,6 +42,9 @@ EVERY_HOST = (
     Ssh(root_login="prohibit-password"),
     Firewall(rules=[Rule(name="ssh", ports=[22], sources=[OPERATORS], limit="30/minute")]),
     Accounts(
+        root=Root(
+            keys=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEvl0Hn1ZbKrXyR6nRjgF5fO1ZKcwHqNq0n0m5Y2l8dP fleet@example.com"]
+        ),
         groups=[Group(name="operators")],
         users=[User(name="ops", groups=["operators"], comment="Operators on call")],
         sudo=[Sudo(name="operators", who=["%operators"])],

@@ -78,6 +78,7 @@ class PhotonData(BatchedData):
 
     ssh_next_hostname: str
     ssh_next_key: str
+    ssh_why_not: str
 
 
 class PhotonConnector(BatchedConnector):
@@ -97,6 +98,7 @@ class PhotonConnector(BatchedConnector):
         "ssh_strict_host_key_checking": DataMeta("Always yes", "yes"),
         "ssh_next_hostname": DataMeta("Where SSH reaches the host once its network policy is applied"),
         "ssh_next_key": DataMeta("The private key that the next run logs in with"),
+        "ssh_why_not": DataMeta("Why the host cannot be reached at all, such as: it is off"),
     }
 
     @staticmethod
@@ -112,6 +114,12 @@ class PhotonConnector(BatchedConnector):
             "_pyinfra_ssh_strict_host_key_checking": "yes",
             "transport_factory": _transport,
         }
+
+    @override
+    def connect(self) -> None:
+        if self.data["ssh_why_not"]:
+            raise ConnectError(self.data["ssh_why_not"])
+        super().connect()
 
     def at_end(self, do: Callable[[], None]) -> None:
         """Call `do` before the host is disconnected, however the run ends; what was given last is called first."""

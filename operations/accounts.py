@@ -15,7 +15,8 @@ from operations._contain import Commands, operation, read
 from operations.sshd import Refusal, require_access
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_HASH = re.compile(r"\$(?:2[aby]|5|6|7|gy|y)\$[./A-Za-z0-9$,=]+")
+HASH = re.compile(r"\$(?:2[aby]|5|6|7|gy|y)\$[./A-Za-z0-9$,=]+")
+"""A hash of crypt(5)."""
 
 
 ANY = -2
@@ -40,7 +41,7 @@ def require_hash(password_hash: str) -> None:
     Raises:
         OperationError: a plain password, or something else.
     """
-    if not _HASH.fullmatch(password_hash):
+    if not HASH.fullmatch(password_hash):
         message = "the password is no hash of crypt(5) such as $6$...: make one with `openssl passwd -6`"
         raise OperationError(message)
 

@@ -22,6 +22,7 @@ from deploys.policies.ssh import Ssh
 from deploys.policies.storage import Storage
 from deploys.policies.time import Time
 from deploys.policies.update import Update
+from deploys.policies.vm import Vm
 
 POLICIES: tuple[type[Policy], ...] = (
     Network,
@@ -42,6 +43,7 @@ POLICIES: tuple[type[Policy], ...] = (
     OstreeServer,
     Update,
     Hardening,
+    Vm,
 )
 
 

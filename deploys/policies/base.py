@@ -176,6 +176,8 @@ class Policy(Model):
 
     name: ClassVar[str]
     risk: ClassVar[Risk]
+    of_host: ClassVar[bool] = True
+    """Whether it is about what a login on the host shows; False for the machine itself (deploys/vm.py)."""
     unproved: ClassVar[Mapping[str, str]] = {}
     """Fields without a check, each with the reason why it cannot be checked on the host."""
 

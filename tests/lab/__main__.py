@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 
-from tests.lab import client, machine, seed
+from tests.lab import client, machine, seed, vcenter
 from tests.lab.errors import LabError
 from tests.lab.machine import say
 from tests.lab.settings import cache_dir
@@ -30,6 +31,15 @@ def _ssh(name: str, command: list[str]) -> None:
     os.execvp("ssh", ["ssh", "-F", str(client.ssh_config()), name, *command])  # noqa: S606 - there is no shell to want
 
 
+def _vcenter(arguments: argparse.Namespace) -> None:
+    options = {name: value for name, value in vars(arguments).items() if name != "action"}
+    with vcenter.start(**options) as simulator:
+        print(f"{simulator.url}\nuser     {simulator.user}\npassword {simulator.password}\npin      {simulator.pin}")
+        say("a simulated vCenter runs until you press Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            simulator.process.wait()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description="Throwaway Photon-like hosts.")
     actions = parser.add_subparsers(dest="action", required=True)
@@ -47,30 +57,45 @@ def _parser() -> argparse.ArgumentParser:
     reset = actions.add_parser("reset", help="throw a host's disk away and boot it as new")
     reset.add_argument("names", nargs="+")
     actions.add_parser("refresh", help="forget the cached base system; the next `up` builds it anew")
+    simulator = actions.add_parser("vcenter", help="a simulated vCenter (needs no root once Go and govmomi are there)")
+    simulator.add_argument("--vms", type=int, default=2, help="of each cluster")
+    simulator.add_argument("--hosts", type=int, default=3, help="of each cluster")
+    simulator.add_argument("--clusters", type=int, default=1)
+    simulator.add_argument("--template", default="", metavar="NAME", help="put a Photon template into the VM folder")
+    simulator.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
+    simulator.add_argument("--task", type=float, default=0, metavar="SECONDS", help="how long tasks take")
+    simulator.add_argument("--boot", type=float, default=0, metavar="SECONDS", help="from power-on to addresses")
     return parser
+
+
+def _hosts(arguments: argparse.Namespace) -> None:
+    match arguments.action:
+        case "up":
+            client.bring_up(arguments.names, arguments.disk, vm=arguments.vm, image=arguments.image)
+        case "down":
+            client.down(cache=arguments.cache)
+            say("everything is gone")
+        case "status":
+            _status()
+        case "ssh":
+            _ssh(arguments.name, arguments.command)
+        case "reset":
+            for name in arguments.names:
+                client.reset(name)
+                say(f"{name} is as new")
+        case "refresh":
+            client.down()
+            shutil.rmtree(cache_dir(), ignore_errors=True)
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        machine.require_root()
-        match arguments.action:
-            case "up":
-                client.bring_up(arguments.names, arguments.disk, vm=arguments.vm, image=arguments.image)
-            case "down":
-                client.down(cache=arguments.cache)
-                say("everything is gone")
-            case "status":
-                _status()
-            case "ssh":
-                _ssh(arguments.name, arguments.command)
-            case "reset":
-                for name in arguments.names:
-                    client.reset(name)
-                    say(f"{name} is as new")
-            case "refresh":
-                client.down()
-                shutil.rmtree(cache_dir(), ignore_errors=True)
+        if arguments.action == "vcenter":
+            _vcenter(arguments)
+        else:
+            machine.require_root()
+            _hosts(arguments)
     except LabError as error:
         say(str(error))
         return 1

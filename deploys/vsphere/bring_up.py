@@ -1,0 +1,123 @@
+"""What deploys/vm.py does for one host, in order, and what it says at the end."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import uuid
+from functools import cache
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import State, StateStage
+from pyinfra.context import ctx_host, ctx_state
+
+from deploys.errors import InputError
+from deploys.policies.vm import Vm
+from deploys.vsphere.hands import Clone
+from deploys.vsphere.proof import failed, findings
+from deploys.vsphere.ready import INSTANCE
+from deploys.vsphere.rows import shown
+from deploys.vsphere.seed.cloud_init import HOST_KEY, seed
+from deploys.vsphere.seed.host_keys import HostKey
+from deploys.vsphere.seed.inventory import new_host
+from inventories._vm import record_of, vm_policy
+from operations import vm
+from operations._vm_plan import Wanted, WantedDisk
+
+READY_SECONDS = 600
+
+
+def bring_up(host: Host) -> None:
+    """Call the operations that make the current host's machine follow its policy.
+
+    Raises:
+        InputError: the host has no vm policy, or could never be logged in to.
+    """
+    member = ctx_host.get()
+    policy = vm_policy(member)
+    if policy is None:
+        message = f"{member.name} has no vm policy"
+        raise InputError(message)
+    record, name = str(record_of(member)), member.name
+    vm.present(name="Make the machine", clone=lambda: _clone(member, policy))
+    vm.written_down(name="Write down which machine it is", record=record, vcenter=policy.vcenter.place)
+    vm.in_place(
+        name="Have it in its folder", folder=policy.folder_coded(), label=policy.label_of(name),
+    )  # fmt: skip
+    vm.hardware(name="Have it made of what it is to be", wanted=_wanted(policy), may_cycle_power=policy.may_cycle_power)
+    vm.attributes(name="Have its attributes", values=policy.attributes)
+    vm.tagged(name="Have its tags", tags=policy.tags)
+    if policy.apart is not None:
+        vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=_cluster(policy)[0])
+    vm.power(name=f"Switch it {policy.power}", state=policy.power)
+    if policy.power == "on":
+        seconds = float(host.data.get("seconds", default=READY_SECONDS))
+        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=_known_hosts(member))
+        vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+    vm.proved(
+        name="Prove what was changed", prove=lambda crew, moid: failed(findings(crew, moid, name, policy)),
+    )  # fmt: skip
+
+
+def _known_hosts(member: Host) -> str:
+    from inventories._ssh import KNOWN_HOSTS  # noqa: PLC0415
+
+    return str(member.data.get("ssh_known_hosts_file") or KNOWN_HOSTS)
+
+
+def _cluster(policy: Vm) -> tuple[str, tuple[str, ...]]:
+    if policy.cluster is not None:
+        return policy.cluster, ()
+    first, *rest = (policy.pool or "").split("/")
+    return shown(first), tuple(shown(step) for step in rest)
+
+
+def _wanted(policy: Vm) -> Wanted:
+    return Wanted(
+        cpus=policy.cpus, cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib,
+        disks=[WantedDisk(disk.unit, disk.gib, disk.datastore, disk.thin) for disk in policy.disks],
+        networks=[each.network for each in sorted(policy.adapters, key=lambda each: each.index)],
+        annotation=policy.annotation,
+    )  # fmt: skip
+
+
+def _clone(member: Host, policy: Vm) -> Clone:
+    """What the machine is made from and with; a new instance each time, so that a copy never counts as ready."""
+    instance = str(uuid.uuid4())
+    new = new_host(member)
+    key = HostKey.make() if new.first_boot.host_keys == "controller" else None
+    given = seed(new, instance, key).guest_info()
+    cluster, pool = _cluster(policy)
+    public = {HOST_KEY: key.public} if key is not None else {}
+    return Clone(
+        folder=policy.folder, label=policy.label or member.name, template=policy.template,
+        mark=policy.mark_of(member.name), cluster=cluster, pool=pool, datastore=policy.datastore, cpus=policy.cpus,
+        cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib, annotation=policy.annotation,
+        more={**given.keys, **public, INSTANCE: instance},
+    )  # fmt: skip
+
+
+@cache
+def summarise_at_exit() -> None:
+    """Print, after everything else, what is now true of which machine."""
+    # The context is gone at exit: keep what it stands for now.
+    atexit.register(_summarise, ctx_state.get())
+
+
+def _summarise(run: State) -> None:
+    if not run.initialised or run.current_stage < StateStage.Connect or not run.is_executing:
+        return
+    print(file=sys.stderr)
+    for member in run.inventory:
+        if run.is_host_in_limit(member):
+            print(_line(run, member), file=sys.stderr)
+
+
+def _line(run: State, member: Host) -> str:
+    if member not in run.activated_hosts:
+        return f"{member.name}: it has no vm policy; nothing was done"
+    operations = [data.operation_meta for data in run.ops[member].values()]
+    changes = sum(each.is_complete() and each.did_change() for each in operations)
+    good = member not in run.failed_hosts and all(each.is_complete() and each.did_succeed() for each in operations)
+    counted = f"{changes} change{'' if changes == 1 else 's'}"
+    return f"{member.name}: {'ok' if good else 'FAILED'}; {counted}"
