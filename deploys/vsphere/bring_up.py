@@ -52,14 +52,15 @@ def bring_up(host: Host) -> None:
     vm.power(name=f"Switch it {policy.power}", state=policy.power)
     if policy.power == "on":
         seconds = float(host.data.get("seconds", default=READY_SECONDS))
-        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=_known_hosts(member))
+        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=known_hosts_of(member))
         vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
     vm.proved(
         name="Prove what was changed", prove=lambda crew, moid: failed(findings(crew, moid, name, policy)),
     )  # fmt: skip
 
 
-def _known_hosts(member: Host) -> str:
+def known_hosts_of(member: Host) -> str:
+    """The file in which a host's key is pinned."""
     from inventories._ssh import KNOWN_HOSTS  # noqa: PLC0415
 
     return str(member.data.get("ssh_known_hosts_file") or KNOWN_HOSTS)

@@ -7,7 +7,7 @@ was seen to bear our mark, and a change of its configuration names the version t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -268,16 +268,29 @@ class Hands:
             raise VSphereError(message) from error
 
     def destroy(self, moid: str, what: str) -> None:
-        """Remove a machine and its disks."""
+        """Remove a machine and its disks; one that is gone is as good."""
         vm = self._session.managed(moid, vim.VirtualMachine)
         try:
             self.task(lambda _: vm.Destroy_Task(), what)
+        except UnansweredError as error:
+            if not comes_true(lambda: not self._power_of(vm)):
+                message = f"{what}: no answer, and it is still there: run this again"
+                raise self._error(message) from error
         except VSphereError:
             if self._power_of(vm):
                 raise
 
     def _error(self, words: str) -> VSphereError:
         return VSphereError(f"vCenter {self._session.vcenter.place}: {words}")
+
+
+def comes_true(is_so: Callable[[], bool]) -> bool:
+    """Whether something is so, or becomes so within the time in which the answer to a call is looked for."""
+    for _ in range(LOOKS):
+        if is_so():
+            return True
+        time.sleep(LOOK_SECONDS)
+    return False
 
 
 def _options(values: Mapping[str, str]) -> Sequence[Any]:
