@@ -21,7 +21,7 @@ from deploys.vsphere.seed.cloud_init import HOST_KEY, seed
 from deploys.vsphere.seed.host_keys import HostKey
 from deploys.vsphere.seed.inventory import new_host
 from inventories._vm import record_of, vm_policy
-from operations import vm
+from operations import vm, vm_snapshots
 from operations._vm_plan import Wanted, WantedDisk
 
 READY_SECONDS = 600
@@ -49,14 +49,30 @@ def bring_up(host: Host) -> None:
     vm.tagged(name="Have its tags", tags=policy.tags)
     if policy.apart is not None:
         vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=_cluster(policy)[0])
-    vm.power(name=f"Switch it {policy.power}", state=policy.power)
-    if policy.power == "on":
-        seconds = float(host.data.get("seconds", default=READY_SECONDS))
-        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=known_hosts_of(member))
-        vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+    vm_snapshots.within_their_age(
+        name="Look at the age of its snapshots", mark=policy.mark_of(name), remove=_flag(host, "expired")
+    )
+    switch(member, policy)
     vm.proved(
         name="Prove what was changed", prove=lambda crew, moid: failed(findings(crew, moid, name, policy)),
     )  # fmt: skip
+
+
+def switch(member: Host, policy: Vm) -> None:
+    """Call the operations that switch the current host's machine as its policy says, and wait for its guest."""
+    vm.power(name=f"Switch it {policy.power}", state=policy.power)
+    if policy.power == "on":
+        seconds, record = float(member.data.get("seconds", default=READY_SECONDS)), str(record_of(member))
+        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=known_hosts_of(member))
+        vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+
+
+def _flag(member: Host, name: str) -> bool:
+    text = str(member.data.get(name, default="false")).lower()
+    if text not in {"true", "false"}:
+        message = f"--data {name}={text}: true or false"
+        raise InputError(message)
+    return text == "true"
 
 
 def known_hosts_of(member: Host) -> str:
@@ -106,12 +122,16 @@ def summarise_at_exit() -> None:
 
 
 def _summarise(run: State) -> None:
-    if not run.initialised or run.current_stage < StateStage.Connect or not run.is_executing:
+    if not run.initialised or run.current_stage < StateStage.Connect:
         return
-    print(file=sys.stderr)
+    lines = []
     for member in run.inventory:
         if run.is_host_in_limit(member):
-            print(_line(run, member), file=sys.stderr)
+            told = vm_snapshots.TOLD.get(member.name, [])
+            lines += [_line(run, member)] if run.is_executing else [f"{member.name}:"] if told else []
+            lines += [f"    {sentence}" for sentence in told]
+    for line in ["", *lines] if lines else []:
+        print(line, file=sys.stderr)
 
 
 def _line(run: State, member: Host) -> str:

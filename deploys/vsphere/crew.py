@@ -19,6 +19,7 @@ from deploys.vsphere.rest import Rest
 from deploys.vsphere.rows import AddressRule, Vm, coded
 from deploys.vsphere.rules import Rules
 from deploys.vsphere.session import session
+from deploys.vsphere.snapshots import Snapshots
 from deploys.vsphere.spec import fields
 from deploys.vsphere.tags import Given, tags_of
 from operations._vm_plan import Change
@@ -62,6 +63,7 @@ class Seen:
             "annotation": vm.annotation, "attributes": dict(vm.attributes),
             "tags": {category: list(names) for category, names in vm.tags.items()},
             "marks": dict(machine.marks), "version": machine.version,
+            "snapshots": [{**asdict(each), "at": each.at.isoformat()} for each in machine.snapshots],
             "address": place or "", "why_not": "" if place else rule.reason(vm),
         }  # fmt: skip
 
@@ -75,6 +77,7 @@ class Crew:
         self.rest = Rest(self.session)
         self.tags = Given(self.rest)
         self.rules = Rules(self.session, self.hands)
+        self.snapshots = Snapshots(self.session, self.hands)
         self._identities = dict(identities)
         self._lock = threading.Lock()
         self._read: tuple[Everything, Places] | None = None
