@@ -37,6 +37,8 @@ def present(clone: Callable[[], Any]) -> Commands:
 
     def make(crew: Any) -> None:  # noqa: ANN401 - see _vm_calls
         wanted = clone()
+        if wanted.origin is not None:
+            crew.templates.provide(wanted.template, wanted.origin)
         crew.changed(name, crew.hands.clone(crew.places, crew.folder(wanted.folder), wanted))
 
     yield _changing(make)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -16,6 +17,7 @@ from typing_extensions import override
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
+from deploys.vsphere.package import PackageError, package
 from deploys.vsphere.rows import AddressRule, coded, shown
 
 
@@ -91,8 +93,13 @@ class Vm(Policy):
     vcenter: VCenter
     folder: InventoryPath
     """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there."""
-    template: InventoryPath
+    template: InventoryPath | None = None
     """What it is cloned from, once: another template later changes nothing on a machine that is there."""
+    ovf: Path | None = None
+    """Instead of `template`: an OVA file on the controller, or an OVF file with its files beside it. A template is made
+    from it once, and cloned from then on."""
+    templates: InventoryPath | None = None
+    """The folder of templates that are made from `ovf`; DATACENTER/photon-fleet-templates when not given."""
     label: Name | None = None
     """Its name on the vCenter; the host's own name when not given. Changing it renames the machine."""
     cluster: Name | None = None
@@ -152,8 +159,34 @@ class Vm(Policy):
         wanted = sorted(adapter.index for adapter in self.adapters)
         if wanted != list(range(len(wanted))):
             yield f"adapters: the indexes are {wanted}, and must count from 0"
-        if self.folder.partition("/")[0] != self.template.partition("/")[0]:
-            yield f"template: {self.template} is in another datacenter than the folder {self.folder}"
+        yield from self._source_problems()
+
+    def _source_problems(self) -> Iterable[str]:
+        """What is wrong with what it is made from."""
+        if (self.template is None) == (self.ovf is None):
+            yield "template: give the template that it is cloned from, or else the ovf that one is made of"
+        datacenter = self.folder.partition("/")[0]
+        for name, path in (("template", self.template), ("templates", self.templates)):
+            if path is not None and path.partition("/")[0] != datacenter:
+                yield f"{name}: {path} is in another datacenter than the folder {self.folder}"
+        if self.ovf is not None:
+            lacking = [name for name in ("datastore", "adapters") if not getattr(self, name)]
+            yield from (f"ovf: {name} must be given with it" for name in lacking)
+            try:
+                package(self.ovf)
+            except PackageError as error:
+                yield f"ovf: {error}"
+
+    def template_path(self) -> str:
+        """Where the template is that it is cloned from.
+
+        Raises:
+            PackageError: there is none yet, and what it is made of cannot be read.
+        """
+        if self.ovf is None:
+            return self.template or ""
+        folder = self.templates or f"{self.folder.partition('/')[0]}/photon-fleet-templates"
+        return f"{folder}/{coded(package(self.ovf).label)}"
 
     @override
     def apply(self) -> None:

@@ -14,12 +14,14 @@ from pyinfra.context import ctx_host, ctx_state
 from deploys.errors import InputError
 from deploys.policies.vm import Vm
 from deploys.vsphere.hands import Clone
+from deploys.vsphere.package import package
 from deploys.vsphere.proof import failed, findings
 from deploys.vsphere.ready import INSTANCE
 from deploys.vsphere.rows import shown
 from deploys.vsphere.seed.cloud_init import HOST_KEY, seed
 from deploys.vsphere.seed.host_keys import HostKey
 from deploys.vsphere.seed.inventory import new_host
+from deploys.vsphere.templates import Origin
 from inventories._vm import record_of, vm_policy
 from operations import vm, vm_snapshots
 from operations._vm_plan import Wanted, WantedDisk
@@ -107,10 +109,21 @@ def _clone(member: Host, policy: Vm) -> Clone:
     cluster, pool = _cluster(policy)
     public = {HOST_KEY: key.public} if key is not None else {}
     return Clone(
-        folder=policy.folder, label=policy.label or member.name, template=policy.template,
+        folder=policy.folder, label=policy.label or member.name, template=policy.template_path(),
         mark=policy.mark_of(member.name), cluster=cluster, pool=pool, datastore=policy.datastore, cpus=policy.cpus,
         cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib, annotation=policy.annotation,
-        more={**given.keys, **public, INSTANCE: instance},
+        more={**given.keys, **public, INSTANCE: instance}, origin=_origin(policy),
+    )  # fmt: skip
+
+
+def _origin(policy: Vm) -> Origin | None:
+    if policy.ovf is None:
+        return None
+    cluster, pool = _cluster(policy)
+    made = package(policy.ovf)
+    return Origin(
+        package=made, mark=f"{policy.fleet}/@template/{made.digest[:12]}", cluster=cluster, pool=pool,
+        datastore=policy.datastore or "", network=min(policy.adapters, key=lambda each: each.index).network,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from deploys.vsphere.session import session
 from deploys.vsphere.snapshots import Snapshots
 from deploys.vsphere.spec import fields
 from deploys.vsphere.tags import Given, tags_of
+from deploys.vsphere.templates import Templates
 from operations._vm_plan import Change
 
 
@@ -78,6 +79,7 @@ class Crew:
         self.tags = Given(self.rest)
         self.rules = Rules(self.session, self.hands)
         self.snapshots = Snapshots(self.session, self.hands)
+        self.templates = Templates(self)
         self._identities = dict(identities)
         self._lock = threading.Lock()
         self._read: tuple[Everything, Places] | None = None

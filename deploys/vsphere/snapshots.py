@@ -7,7 +7,8 @@ from typing import Any
 from pyVmomi import vim
 
 from deploys.vsphere.errors import UnansweredError, VSphereError
-from deploys.vsphere.hands import Hands, comes_true
+from deploys.vsphere.hands import Hands
+from deploys.vsphere.looks import comes_true, is_busy
 from deploys.vsphere.machine import SnapshotSeen, machine_of
 from deploys.vsphere.reads import of_these
 from deploys.vsphere.session import Session
@@ -73,7 +74,7 @@ class Snapshots:
                 self._hands.task(lambda _: found.RevertToSnapshot_Task(suppressPowerOn=True), what)
             except UnansweredError as error:
                 # Nothing runs in the machine since: once more comes to the same, when the first one is through.
-                if last or not comes_true(lambda: not self._is_busy(vm)):
+                if last or not comes_true(lambda: not is_busy(self._session, vm)):
                     raise _unanswered(what, error) from error
             else:
                 break
@@ -82,15 +83,6 @@ class Snapshots:
     def _of(self, vm: Any) -> tuple[SnapshotSeen, ...]:  # noqa: ANN401 - pyvmomi's objects
         rows = self._session.read(lambda content: of_these(content, [vm], ["snapshot"]))
         return machine_of("", rows[vm._moId][1], {}).snapshots if vm._moId in rows else ()  # noqa: SLF001
-
-    def _is_busy(self, vm: Any) -> bool:  # noqa: ANN401 - pyvmomi's objects
-        def running(content: Any) -> bool:  # noqa: ANN401 - pyvmomi's objects
-            row = of_these(content, [vm], ["recentTask"]).get(vm._moId)  # noqa: SLF001 - its only name
-            tasks = list(row[1].get("recentTask") or ()) if row is not None else []
-            states = of_these(content, tasks, ["info.state"]).values()
-            return any(str(found.get("info.state")) in {"queued", "running"} for _, found in states)
-
-        return self._session.read(running)
 
 
 def _unanswered(what: str, error: VSphereError) -> VSphereError:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from deploys.vsphere import hands
+from deploys.vsphere import looks
 from deploys.vsphere.crew import Crew
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.pins import Pin, pin, pinned, unpin
@@ -39,7 +39,7 @@ def simulator(simulators: Any) -> vcenter.VCenter:
 def machine(simulator, monkeypatch) -> Any:
     """Makes machines beside the client: the mark is that of web-1 of a fleet of its own."""
     monkeypatch.setenv(PASSWORD, simulator.password)
-    monkeypatch.setattr(hands, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 0.05)
     simulator.clear_faults()
 
     def make(name: str, mark: str = "photon-fleet/web-1") -> str:

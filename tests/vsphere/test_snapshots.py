@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api import OperationError
 from pyVmomi import vim
 
-from deploys.vsphere import hands
+from deploys.vsphere import looks
 from deploys.vsphere.crew import Crew
 from deploys.vsphere.errors import VSphereError
 from facts.vm import Snapshot
@@ -91,7 +91,7 @@ def simulator(simulators: Any) -> vcenter.VCenter:
 @pytest.fixture
 def crew(simulator, monkeypatch) -> Any:
     monkeypatch.setenv(PASSWORD, simulator.password)
-    monkeypatch.setattr(hands, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 0.05)
     simulator.clear_faults()
     made = Crew(settings(simulator), {})
     yield made
