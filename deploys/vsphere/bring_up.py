@@ -50,7 +50,7 @@ def bring_up(host: Host) -> None:
     vm.attributes(name="Have its attributes", values=policy.attributes)
     vm.tagged(name="Have its tags", tags=policy.tags)
     if policy.apart is not None:
-        vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=_cluster(policy)[0])
+        vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=cluster_of(policy)[0])
     vm_snapshots.within_their_age(
         name="Look at the age of its snapshots", mark=policy.mark_of(name), remove=_flag(host, "expired")
     )
@@ -84,7 +84,8 @@ def known_hosts_of(member: Host) -> str:
     return str(member.data.get("ssh_known_hosts_file") or KNOWN_HOSTS)
 
 
-def _cluster(policy: Vm) -> tuple[str, tuple[str, ...]]:
+def cluster_of(policy: Vm) -> tuple[str, tuple[str, ...]]:
+    """The cluster or host that a machine is placed in, and the steps to a pool below its root pool."""
     if policy.cluster is not None:
         return policy.cluster, ()
     first, *rest = (policy.pool or "").split("/")
@@ -106,7 +107,7 @@ def _clone(member: Host, policy: Vm) -> Clone:
     new = new_host(member)
     key = HostKey.make() if new.first_boot.host_keys == "controller" else None
     given = seed(new, instance, key).guest_info()
-    cluster, pool = _cluster(policy)
+    cluster, pool = cluster_of(policy)
     public = {HOST_KEY: key.public} if key is not None else {}
     return Clone(
         folder=policy.folder, label=policy.label or member.name, template=policy.template_path(),
@@ -119,7 +120,7 @@ def _clone(member: Host, policy: Vm) -> Clone:
 def _origin(policy: Vm) -> Origin | None:
     if policy.ovf is None:
         return None
-    cluster, pool = _cluster(policy)
+    cluster, pool = cluster_of(policy)
     made = package(policy.ovf)
     return Origin(
         package=made, mark=f"{policy.fleet}/@template/{made.digest[:12]}", cluster=cluster, pool=pool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,33 @@ class Templates:
             self._provide(path, origin)
             self._there.add(path)
 
+    def mark(self, moid: str, what: str) -> None:
+        """Make a machine that is off a template; one that is one is as good.
+
+        Raises:
+            VSphereError: the vCenter refuses, or does not answer.
+        """
+        self._until(lambda vm: vm.MarkAsTemplate(), moid, what, is_template=True)
+
+    def unmark(self, moid: str, pool: Any, what: str) -> None:  # noqa: ANN401 - pyvmomi's objects
+        """Make a template a machine of a pool; one that is one is as good.
+
+        Raises:
+            VSphereError: the vCenter refuses, or does not answer.
+        """
+        self._until(lambda vm: vm.MarkAsVirtualMachine(pool), moid, what, is_template=False)
+
+    def _until(self, call: Callable[[Any], None], moid: str, what: str, *, is_template: bool) -> None:
+        session = self._crew.session
+        vm = session.managed(moid, vim.VirtualMachine)
+        try:
+            session.write(lambda _: call(vm))
+        except (UnansweredError, vmodl.MethodFault) as error:
+            if not comes_true(lambda: (state := self._state(vm)) is not None and state.is_template is is_template):
+                words = said(error) if isinstance(error, vmodl.MethodFault) else f"{error}; run this again"
+                message = f"{what}: {words}"
+                raise VSphereError(message) from error
+
     def _provide(self, path: str, origin: Origin) -> None:
         above, _, name = path.rpartition("/")
         inside = self._crew.folder(above)
@@ -90,7 +118,7 @@ class Templates:
             else:
                 mark = _bearing(origin.mark)
                 self._crew.hands.reconfigure(moid, f"the mark of the template {path}", extraConfig=mark)
-                self._mark_as_template(moid, f"the template {path}")
+                self.mark(moid, f"the template {path}")
                 return
 
     def _is_there(self, inside: Any, path: str, name: str, mark: str) -> bool:  # noqa: ANN401 - pyvmomi's objects
@@ -120,7 +148,7 @@ class Templates:
             if state.is_on:
                 message = f"{path} is no template now, and on: somebody works on it. Make it a template again"
                 raise VSphereError(message)
-            self._mark_as_template(found._moId, f"the template {path}")  # noqa: SLF001 - its only name
+            self.mark(found._moId, f"the template {path}")  # noqa: SLF001 - its only name
         return state is not None
 
     def _wait_for_others(self, vm: Any, path: str, mark: str) -> None:  # noqa: ANN401 - pyvmomi's objects
@@ -181,17 +209,6 @@ class Templates:
             raise VSphereError(message) from fault
         with Lease(session, lease, what) as held:
             return held.send(package, spec.fileItem)
-
-    def _mark_as_template(self, moid: str, what: str) -> None:
-        session = self._crew.session
-        vm = session.managed(moid, vim.VirtualMachine)
-        try:
-            session.write(lambda _: vm.MarkAsTemplate())
-        except (UnansweredError, vmodl.MethodFault) as error:
-            if not comes_true(lambda: (state := self._state(vm)) is not None and state.is_template):
-                words = said(error) if isinstance(error, vmodl.MethodFault) else str(error)
-                message = f"{what}: {words}"
-                raise VSphereError(message) from error
 
 
 def _bearing(mark: str) -> list[Any]:
