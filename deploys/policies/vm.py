@@ -17,7 +17,7 @@ from typing_extensions import override
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
-from deploys.vsphere.package import PackageError, package
+from deploys.vsphere.package import LibraryEntry, Package, PackageError, package
 from deploys.vsphere.rows import AddressRule, coded, shown
 
 
@@ -36,9 +36,18 @@ def _text_key(value: str) -> str:
     return value
 
 
+def _library_item(value: str) -> str:
+    library, separator, item = value.partition("/")
+    if not separator or not library or not item or "/" in item or any(letter in value for letter in "\n\0"):
+        message = f"{value!r} is no item of a content library, such as LIBRARY/ITEM"
+        raise ValueError(message)
+    return value
+
+
 InventoryPath = Annotated[str, AfterValidator(_path)]
 """A place in the vCenter's inventory from the datacenter down, without slashes at its ends."""
 Name = Annotated[str, AfterValidator(_text_key)]
+LibraryItem = Annotated[str, AfterValidator(_library_item)]
 
 
 CONTROLLER_UNIT = 7
@@ -98,8 +107,11 @@ class Vm(Policy):
     ovf: Path | None = None
     """Instead of `template`: an OVA file on the controller, or an OVF file with its files beside it. A template is made
     from it once, and cloned from then on."""
+    library: LibraryItem | None = None
+    """Instead of `template`: "LIBRARY/ITEM" of a content library of OVF packages. As with `ovf`, a template is made of
+    it once; another content under the same name later changes nothing."""
     templates: InventoryPath | None = None
-    """The folder of templates that are made from `ovf`; DATACENTER/photon-fleet-templates when not given."""
+    """Where templates are that are made from `ovf` or `library`; DATACENTER/photon-fleet-templates when not given."""
     label: Name | None = None
     """Its name on the vCenter; the host's own name when not given. Changing it renames the machine."""
     cluster: Name | None = None
@@ -163,19 +175,31 @@ class Vm(Policy):
 
     def _source_problems(self) -> Iterable[str]:
         """What is wrong with what it is made from."""
-        if (self.template is None) == (self.ovf is None):
-            yield "template: give the template that it is cloned from, or else the ovf that one is made of"
+        sources = [name for name in ("template", "ovf", "library") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            found = f"{' and '.join(sources)} are given" if sources else "none is given"
+            yield f"template: one of template, ovf and library says what it is made from; {found}"
         datacenter = self.folder.partition("/")[0]
         for name, path in (("template", self.template), ("templates", self.templates)):
             if path is not None and path.partition("/")[0] != datacenter:
                 yield f"{name}: {path} is in another datacenter than the folder {self.folder}"
-        if self.ovf is not None:
+        if self.template is None:
             lacking = [name for name in ("datastore", "adapters") if not getattr(self, name)]
-            yield from (f"ovf: {name} must be given with it" for name in lacking)
-            try:
-                package(self.ovf)
-            except PackageError as error:
-                yield f"ovf: {error}"
+            yield from (f"{name}: must be given with {' and '.join(sources)}" for name in lacking if sources)
+        try:
+            self.source()
+        except PackageError as error:
+            yield f"ovf: {error}"
+
+    def source(self) -> LibraryEntry | Package | None:
+        """What a template is made of; None when there is one.
+
+        Raises:
+            PackageError: it cannot be read.
+        """
+        if self.library is not None:
+            return LibraryEntry(*self.library.split("/"))
+        return package(self.ovf) if self.ovf is not None else None
 
     def template_path(self) -> str:
         """Where the template is that it is cloned from.
@@ -183,10 +207,11 @@ class Vm(Policy):
         Raises:
             PackageError: there is none yet, and what it is made of cannot be read.
         """
-        if self.ovf is None:
+        source = self.source()
+        if source is None:
             return self.template or ""
         folder = self.templates or f"{self.folder.partition('/')[0]}/photon-fleet-templates"
-        return f"{folder}/{coded(package(self.ovf).label)}"
+        return f"{folder}/{coded(source.label)}"
 
     @override
     def apply(self) -> None:

@@ -14,7 +14,6 @@ from pyinfra.context import ctx_host, ctx_state
 from deploys.errors import InputError
 from deploys.policies.vm import Vm
 from deploys.vsphere.hands import Clone
-from deploys.vsphere.package import package
 from deploys.vsphere.proof import failed, findings
 from deploys.vsphere.ready import INSTANCE
 from deploys.vsphere.rows import shown
@@ -118,12 +117,12 @@ def _clone(member: Host, policy: Vm) -> Clone:
 
 
 def _origin(policy: Vm) -> Origin | None:
-    if policy.ovf is None:
+    source = policy.source()
+    if source is None:
         return None
     cluster, pool = cluster_of(policy)
-    made = package(policy.ovf)
     return Origin(
-        package=made, mark=f"{policy.fleet}/@template/{made.digest[:12]}", cluster=cluster, pool=pool,
+        source=source, mark=f"{policy.fleet}/@template/{source.label.rpartition('-')[2]}", cluster=cluster, pool=pool,
         datastore=policy.datastore or "", network=min(policy.adapters, key=lambda each: each.index).network,
     )  # fmt: skip
 

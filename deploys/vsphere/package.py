@@ -32,6 +32,20 @@ class PackageError(InputError):
 
 
 @dataclass(frozen=True)
+class LibraryEntry:
+    """An item of a content library, by names as a person sees them."""
+
+    library: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """A name for the template that is made of it."""
+        digest = hashlib.sha256(f"{self.library}/{self.name}".encode()).hexdigest()
+        return f"{self.name[:60]}-{digest[:12]}"
+
+
+@dataclass(frozen=True)
 class Package:
     """An OVF package.
 

@@ -1,4 +1,4 @@
-"""Templates that are made from a package, once, and cloned from then on."""
+"""Templates that are made from a package or of an item of a content library, once, and cloned from then on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pyVmomi import vim, vmodl
 
 from deploys.vsphere.errors import UnansweredError, VSphereError, said
 from deploys.vsphere.lease import Lease
+from deploys.vsphere.library import Deployment, deploy, item_id
 from deploys.vsphere.looks import comes_true, is_busy
 from deploys.vsphere.machine import MARK
-from deploys.vsphere.package import Package
+from deploys.vsphere.package import LibraryEntry, Package
 from deploys.vsphere.reads import of_these
 from deploys.vsphere.rows import coded, shown
 
@@ -33,13 +34,13 @@ class Origin:
     """What a template is made from, and where.
 
     Args:
-        package: the files on the controller.
+        source: the files on the controller, or the item of a library.
         mark: what the template bears from its first moment.
         cluster, pool, datastore: where it is made.
         network: the one that its adapters are plugged into; clones have their own.
     """
 
-    package: Package
+    source: Package | LibraryEntry
     mark: str
     cluster: str
     pool: tuple[str, ...]
@@ -63,7 +64,7 @@ class Templates:
         self._lock = threading.Lock()
 
     def provide(self, path: str, origin: Origin) -> None:
-        """Have a template at a path, made from a package if it is not there; by one host at a time.
+        """Have a template at a path, made if it is not there; by one host at a time.
 
         Raises:
             VSphereError: something else is there, or the vCenter refuses or does not answer.
@@ -109,15 +110,16 @@ class Templates:
             if self._is_there(inside, path, name, origin.mark):
                 return
             try:
-                moid = self._imported(inside, above, name, origin)
+                made = self._deployed if isinstance(origin.source, LibraryEntry) else self._imported
+                moid = made(inside, above, name, origin)
             except vim.fault.DuplicateName as fault:
                 # Another run has begun the same at this moment.
                 if last:
                     message = f"the import of {path}: {said(fault)}"
                     raise VSphereError(message) from fault
             else:
-                mark = _bearing(origin.mark)
-                self._crew.hands.reconfigure(moid, f"the mark of the template {path}", extraConfig=mark)
+                given = {"extraConfig": _bearing(origin.mark), "annotation": f"Made from {origin.source.label}"}
+                self._crew.hands.reconfigure(moid, f"the mark of the template {path}", **given)
                 self.mark(moid, f"the template {path}")
                 return
 
@@ -135,7 +137,7 @@ class Templates:
         if state is None:
             return False
         if state.mark not in {mark, mark + UNFINISHED}:
-            message = f"{path} is there, and is no template that we have made of that package: nothing was done to it"
+            message = f"{path} is there, and is no template that we have made of that: nothing was done to it"
             raise VSphereError(message)
         if state.mark != mark:
             self._wait_for_others(found, path, mark)
@@ -163,13 +165,36 @@ class Templates:
 
     def _state(self, vm: Any) -> _State | None:  # noqa: ANN401 - pyvmomi's objects
         """What is there; None when it is gone."""
-        paths = ["config.extraConfig", "config.template", "runtime.powerState"]
+        paths = ["config.extraConfig", "config.annotation", "config.template", "runtime.powerState"]
         row = self._crew.session.read(lambda content: of_these(content, [vm], paths)).get(vm._moId)  # noqa: SLF001
         if row is None:
             return None
         marks = {each.key: str(each.value) for each in row[1].get("config.extraConfig") or ()}
         is_on = row[1].get("runtime.powerState") != "poweredOff"
-        return _State(marks.get(MARK, ""), is_template=bool(row[1].get("config.template")), is_on=is_on)
+        # What a library deploys can be told by its annotation alone until it is given its mark.
+        said = str(row[1].get("config.annotation") or "")
+        mark = marks.get(MARK) or (said if said.endswith(UNFINISHED) else "")
+        return _State(mark, is_template=bool(row[1].get("config.template")), is_on=is_on)
+
+    def _deployed(self, inside: Any, above: str, name: str, origin: Origin) -> str:  # noqa: ANN401 - pyvmomi's objects
+        """The moid of the machine that the library makes of an item."""
+        rest, places, item = self._crew.rest, self._crew.places, origin.source
+        assert isinstance(item, LibraryEntry), "provide() has looked"  # noqa: S101 - for the type checker
+        datacenter, path = above.partition("/")[0], f"{above}/{name}"
+        pool = places.pool(datacenter, origin.cluster, origin.pool)
+        datastore = places.datastore(datacenter, origin.datastore)
+        wanted = Deployment(
+            name=coded(shown(name)), annotation=origin.mark + UNFINISHED, folder=inside._moId, pool=pool._moId,  # noqa: SLF001
+            datastore=datastore._moId,  # noqa: SLF001 - its only name
+        )  # fmt: skip
+        try:
+            return deploy(rest, item_id(rest, item), wanted)
+        except UnansweredError as error:
+            message = f"the deployment of {path}: {error}; it may go on at the vCenter: run this again later"
+            raise VSphereError(message) from error
+        except VSphereError as error:
+            message = f"the deployment of {path}: {error}"
+            raise VSphereError(message) from error
 
     def _imported(self, inside: Any, above: str, name: str, origin: Origin) -> str:  # noqa: ANN401 - pyvmomi's objects
         """The moid of the machine that the package makes.
@@ -177,7 +202,8 @@ class Templates:
         Raises:
             vim.fault.DuplicateName: another run has begun to make it.
         """
-        session, places, package = self._crew.session, self._crew.places, origin.package
+        session, places, package = self._crew.session, self._crew.places, origin.source
+        assert isinstance(package, Package), "provide() has looked"  # noqa: S101 - for the type checker
         what = f"the import of {package.path} as {above}/{name}"
         # Before anything is sent: a disk that was cut off on its way here makes a template that does not boot.
         package.check()

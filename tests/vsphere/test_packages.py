@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+from deploys.errors import InputError
 from deploys.policies.vm import Adapter, Vm
 from deploys.vsphere import looks
 from deploys.vsphere.crew import Crew
@@ -115,9 +116,10 @@ def test_a_policy_says_what_its_machine_is_made_from(simulator, tmp_path: Path) 
 
     good = {"ovf": ova(tmp_path / "p.ova"), "datastore": "ds", "adapters": [Adapter(index=0, network="n")]}
     assert problems(**good) == problems(template="DC0/t") == ""
-    assert "template: give the template" in problems()
-    assert "or else the ovf" in problems(template="DC0/t", **good)
-    assert "ovf: datastore must be given with it\novf: adapters must" in problems(ovf=good["ovf"])
+    assert problems(**{**good, "ovf": None}, library="images/photon") == ""
+    assert "template, ovf and library says what it is made from; none is given" in problems()
+    assert "template and ovf are given" in problems(template="DC0/t", **good)
+    assert "datastore: must be given with ovf\nadapters: must be given with ovf" in problems(ovf=good["ovf"])
     assert "templates: DC1/t is in another datacenter" in problems(**good, templates="DC1/t")
     assert "cannot be read" in problems(**{**good, "ovf": tmp_path / "none.ova"})
 
@@ -151,6 +153,12 @@ def inside(content: Any, folder: str) -> dict[str, tuple[bool, str]]:
     }
 
 
+@pytest.mark.parametrize("name", ["images", "/photon", "images/", "a/b/c", "a\n/b"])
+def test_what_is_no_item_of_a_library(simulator, name: str) -> None:
+    with pytest.raises(InputError, match="is no item of a content library"):
+        Vm(vcenter=settings(simulator), folder="DC0/x", cluster="C", library=name)
+
+
 def test_it_is_imported_once(simulator, crew, tmp_path: Path) -> None:
     made = origin(ova(tmp_path / "p.ova"))
     for each in (crew, crew, Crew(settings(simulator), {})):
@@ -161,7 +169,7 @@ def test_it_is_imported_once(simulator, crew, tmp_path: Path) -> None:
         assert inside(content, "once") == {"photon": (True, MARK)}
         vm = soap.find(content, "DC0/vm/once/photon")
         assert [each.name for each in vm.network] == ["DC0_DVPG0"]
-    with pytest.raises(VSphereError, match="no template that we have made of that package"):
+    with pytest.raises(VSphereError, match="no template that we have made of that"):
         Crew(settings(simulator), {}).templates.provide(
             "DC0/once/photon", origin(tmp_path / "p.ova", "other/@template/x")
         )
