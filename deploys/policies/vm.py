@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
+from deploys.vsphere.fetch import RemotePackage, url_problem
 from deploys.vsphere.package import LibraryEntry, Package, PackageError, package
 from deploys.vsphere.rows import AddressRule, coded, shown
 
@@ -47,9 +48,23 @@ def _library_item(value: str) -> str:
 InventoryPath = Annotated[str, AfterValidator(_path)]
 """A place in the vCenter's inventory from the datacenter down, without slashes at its ends."""
 Name = Annotated[str, AfterValidator(_text_key)]
+
+
+def _ovf(value: object) -> object:
+    """A path on the controller, or an address."""
+    if isinstance(value, str) and "://" in value:
+        problem = url_problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+    return Path(value) if isinstance(value, str) else value
+
+
 LibraryItem = Annotated[str, AfterValidator(_library_item)]
 
 
+Source = LibraryEntry | Package | RemotePackage
+"""What a template is made of."""
 CONTROLLER_UNIT = 7
 """Where the SCSI controller itself is among its disks."""
 
@@ -104,9 +119,9 @@ class Vm(Policy):
     """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there."""
     template: InventoryPath | None = None
     """What it is cloned from, once: another template later changes nothing on a machine that is there."""
-    ovf: Path | None = None
-    """Instead of `template`: an OVA file on the controller, or an OVF file with its files beside it. A template is made
-    from it once, and cloned from then on."""
+    ovf: Annotated[Path | str | None, BeforeValidator(_ovf)] = None
+    """Instead of `template`: an OVA file on the controller, an OVF file with its files beside it, or an OVA file at an
+    https URL. A template is made from it once, and cloned from then on."""
     library: LibraryItem | None = None
     """Instead of `template`: "LIBRARY/ITEM" of a content library of OVF packages. As with `ovf`, a template is made of
     it once; another content under the same name later changes nothing."""
@@ -191,7 +206,7 @@ class Vm(Policy):
         except PackageError as error:
             yield f"ovf: {error}"
 
-    def source(self) -> LibraryEntry | Package | None:
+    def source(self) -> Source | None:
         """What a template is made of; None when there is one.
 
         Raises:
@@ -199,6 +214,8 @@ class Vm(Policy):
         """
         if self.library is not None:
             return LibraryEntry(*self.library.split("/"))
+        if isinstance(self.ovf, str):
+            return RemotePackage(self.ovf)
         return package(self.ovf) if self.ovf is not None else None
 
     def template_path(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from deploys.vsphere.errors import UnansweredError, VSphereError, said
+from deploys.vsphere.fetch import RemotePackage
 from deploys.vsphere.lease import Lease
 from deploys.vsphere.library import Deployment, deploy, item_id
 from deploys.vsphere.looks import comes_true, is_busy
@@ -34,13 +35,13 @@ class Origin:
     """What a template is made from, and where.
 
     Args:
-        source: the files on the controller, or the item of a library.
+        source: the files on the controller or a server, or the item of a library.
         mark: what the template bears from its first moment.
         cluster, pool, datastore: where it is made.
         network: the one that its adapters are plugged into; clones have their own.
     """
 
-    source: Package | LibraryEntry
+    source: Package | RemotePackage | LibraryEntry
     mark: str
     cluster: str
     pool: tuple[str, ...]
@@ -202,8 +203,14 @@ class Templates:
         Raises:
             vim.fault.DuplicateName: another run has begun to make it.
         """
-        session, places, package = self._crew.session, self._crew.places, origin.source
-        assert isinstance(package, Package), "provide() has looked"  # noqa: S101 - for the type checker
+        if isinstance(origin.source, RemotePackage):
+            with origin.source.fetched() as fetched:
+                return self._sent(fetched, inside, above, name, origin)
+        assert isinstance(origin.source, Package), "provide() has looked"  # noqa: S101 - for the type checker
+        return self._sent(origin.source, inside, above, name, origin)
+
+    def _sent(self, package: Package, inside: Any, above: str, name: str, origin: Origin) -> str:  # noqa: ANN401
+        session, places = self._crew.session, self._crew.places
         what = f"the import of {package.path} as {above}/{name}"
         # Before anything is sent: a disk that was cut off on its way here makes a template that does not boot.
         package.check()
