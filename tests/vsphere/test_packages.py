@@ -6,7 +6,9 @@ import hashlib
 import io
 import ssl
 import tarfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pyVmomi import vim
 
 from deploys.errors import InputError
 from deploys.policies.vm import Adapter, Vm
-from deploys.vsphere import looks
+from deploys.vsphere import lease, looks
 from deploys.vsphere.crew import Crew
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.lease import Lease, is_certificate
@@ -159,12 +161,15 @@ def test_what_is_no_item_of_a_library(simulator, name: str) -> None:
         Vm(vcenter=settings(simulator), folder="DC0/x", cluster="C", library=name)
 
 
-def test_it_is_imported_once(simulator, crew, tmp_path: Path) -> None:
+def test_it_is_imported_once(simulator, crew, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(lease, "PROGRESS_SECONDS", 0)
     made = origin(ova(tmp_path / "p.ova"))
     for each in (crew, crew, Crew(settings(simulator), {})):
         each.templates.provide("DC0/once/photon", made)
     assert simulator.calls("ImportVApp") == simulator.calls("HttpNfcLeaseComplete") == 1
     assert simulator.calls("HttpNfcLeaseAbort") == 0
+    # The disk goes in four parts.
+    assert simulator.calls("HttpNfcLeaseProgress") == 4
     with soap.session(simulator) as content:
         assert inside(content, "once") == {"photon": (True, MARK)}
         vm = soap.find(content, "DC0/vm/once/photon")
@@ -198,6 +203,46 @@ def test_whatever_is_cut_off_there_is_one_template(simulator, crew, tmp_path: Pa
     assert simulator.leaks()["views"] == 0
 
 
+def test_an_upload_that_is_refused_leaves_nothing(simulator, crew, tmp_path: Path) -> None:
+    made = origin(ova(tmp_path / "p.ova"))
+    crew.templates.provide("DC0/uploads/first", made)
+    (name,) = (each for each in simulator.stats() if "/nfc/" in each)
+    simulator.fault(name, "http")
+    with pytest.raises(VSphereError, match=r"the import of .*: disk1\.vmdk is refused: HTTP 503"):
+        crew.templates.provide("DC0/uploads/second", made)
+    assert simulator.calls("HttpNfcLeaseAbort") == 1
+    simulator.fault(name, "drop")
+    with pytest.raises(VSphereError, match=r"disk1\.vmdk could not be sent"):
+        crew.templates.provide("DC0/uploads/second", made)
+    crew.templates.provide("DC0/uploads/second", made)
+    with soap.session(simulator) as content:
+        assert inside(content, "uploads") == {"first": (True, MARK), "second": (True, MARK)}
+
+
+def test_another_runs_import_is_waited_for(simulator, crew, tmp_path: Path, monkeypatch) -> None:
+    made = origin(ova(tmp_path / "p.ova"))
+    crew.templates.provide("DC0/others/waited", made)
+    calls = simulator.calls("ImportVApp")
+    monkeypatch.setattr(looks, "LOOK_SECONDS", 0.5)
+    with soap.session(simulator) as content:
+        vm = soap.find(content, "DC0/vm/others/waited")
+        vm.MarkAsVirtualMachine(soap.find(content, "DC0/host/DC0_C0/Resources"))
+        marked(vm, MARK + "/unfinished")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(Crew(settings(simulator), {}).templates.provide, "DC0/others/waited", made)
+            time.sleep(1)
+            assert not waiting.done()
+            marked(vm, MARK)
+            waiting.result(20)
+        assert vm.config.template
+    assert simulator.calls("ImportVApp") == calls
+
+
+def marked(vm: Any, mark: str) -> None:
+    option = vim.option.OptionValue(key="guestinfo.fleet.id", value=mark)
+    soap.done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[option])))
+
+
 def test_a_template_that_somebody_patches_is_left_alone(simulator, crew, tmp_path: Path) -> None:
     made = origin(ova(tmp_path / "p.ova"))
     crew.templates.provide("DC0/patched/base", made)
@@ -211,16 +256,16 @@ def test_a_template_that_somebody_patches_is_left_alone(simulator, crew, tmp_pat
 
 
 def test_the_host_of_an_upload_is_the_one_that_the_vcenter_says(simulator, crew) -> None:
-    lease = Lease(crew.session, None, "the import")
+    held = Lease(crew.session, None, "the import")
     certificate = ssl.PEM_cert_to_DER_cert(simulator.certificate)
     right = hashlib.sha1(certificate, usedforsecurity=False).hexdigest().upper()
     assert crew.session.content is not None
     for thumbprint in (":".join(right[at : at + 2] for at in range(0, 40, 2)), simulator.pin):
         assert is_certificate(certificate, thumbprint)
-        lease._connection("localhost", simulator.port, thumbprint).close()
+        held._connection("localhost", simulator.port, thumbprint).close()
     for wrong in ("", "00" * 20, "00" * 32):
         with pytest.raises(VSphereError, match="another certificate"):
-            lease._connection("localhost", simulator.port, wrong)
+            held._connection("localhost", simulator.port, wrong)
 
 
 def test_machines_from_an_ova(simulator, crew, tmp_path: Path) -> None:
