@@ -13,7 +13,6 @@ raises one `InputError` with everything that is wrong, before any connection. A 
 from __future__ import annotations
 
 import fnmatch
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.policies.hardening import Hardening
 from deploys.policies.vm import Vm
+from inventories._entries import each_by_name, entries_of_run, is_about_machines
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
@@ -39,9 +39,6 @@ MORE_OPTIONS = frozenset(
     "packages parts promote reboot remove score seconds security snapshot sync to unblock unit version".split()
 )
 """What single entries and fixes take. Nothing is held against these: `ssh_port` looks like `snapshot`."""
-
-EACH_BY_NAME = frozenset({"vm_remove.py"})
-"""Entries that are told each host by its name, as what they do is not undone."""
 
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]
@@ -111,7 +108,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
-    connector = "vm" if any(is_about_machines(word) for word in _entries()) else connector
+    connector = "vm" if any(is_about_machines(word) for word in entries_of_run()) else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
@@ -129,18 +126,6 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     if problems:
         raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
     return entries
-
-
-def _entries() -> list[str]:
-    """What the run is to carry out, as its command line says."""
-    context = click.get_current_context(silent=True)
-    operations = context.params.get("operations") if context is not None else None
-    return [str(word) for word in operations or ()]
-
-
-def is_about_machines(entry: str) -> bool:
-    """Whether an entry is about the machines themselves, which may not be there: vm.py, and those named vm_*.py."""
-    return re.fullmatch(r"vm(_\w+)?\.py", Path(entry).name) is not None
 
 
 def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
@@ -249,21 +234,6 @@ def _never_ask() -> None:
     config.FAIL_PERCENT = None
 
 
-def each_by_name(
-    entries: Sequence[str], limits: Sequence[str], names: Iterable[str], groups: Iterable[str]
-) -> list[str]:
-    """What is wrong with the limits, where an entry is told each host by its name."""
-    if not any(Path(entry).name in EACH_BY_NAME for entry in entries):
-        return []
-    if not limits:
-        return ["name the host by --limit: this is never done to all of them"]
-    return [
-        f"--limit {limit}: name each host by a --limit of its own: this is never done to groups and patterns"
-        for limit in limits
-        if limit not in names or limit in groups or any(letter in limit for letter in "*?[")
-    ]
-
-
 def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
     """What is wrong with pyinfra's own command line, when there is one.
 
@@ -273,7 +243,7 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
     if context is None or "limit" not in context.params:
         return []
     known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
-    if any(word.endswith("host.py") for word in _entries()):
+    if any(word.endswith("host.py") for word in entries_of_run()):
         # Here as well as in the deploy file, which is never run when no host can be reached.
         from deploys._run import summarise_at_exit  # noqa: PLC0415 - only such a run needs the proof's machinery
 
@@ -283,7 +253,7 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         _never_ask()
         if context.params.get("yes"):
             problems.append("--dry with -y would show no changes at all, as -y skips their detection: leave -y out")
-    problems += each_by_name(_entries(), context.params.get("limit") or (), names, groups)
+    problems += each_by_name(entries_of_run(), context.params.get("limit") or (), names, groups)
     problems += [
         f"--{option} {pattern}: no such host or group{near(pattern, known)}"
         for option in ("limit", "exclude")

@@ -13,7 +13,7 @@ from deploys.vsphere.crew import Crew
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.pins import Pin, pin, pinned, unpin
 from deploys.vsphere.removal import disks_to_keep, look, remove
-from inventories._fleet import each_by_name
+from inventories._entries import each_by_name
 from tests.lab import vcenter
 from tests.vsphere import soap
 from tests.vsphere.bringing_up import PASSWORD, Fleet, settings
