@@ -42,13 +42,14 @@ def known_to_inspect(deploy_file: str) -> None:
 
 
 @cache
-def _owner(why: str) -> Owner:
+def owner_of_run(why: str) -> Owner:
+    """Whose run this is; the same one for all its hosts."""
     return Owner(why)
 
 
 def begin() -> Owner:
     """Begin a run on the current host: look who else is there, and lock it before the first change."""
-    owner = _owner(str(host.data.get("why", default="")))
+    owner = owner_of_run(str(host.data.get("why", default="")))
     take_turns(owner)
     arrive(name="Look for other runs, and for what they left")
     return owner

@@ -4,6 +4,7 @@ pyinfra inventories/prod.py deploys/vm.py              every host that has a vm 
 pyinfra inventories/prod.py deploys/vm.py --dry        what would change
 pyinfra inventories/prod.py deploys/vm.py --limit web-3
 pyinfra inventories/prod.py deploys/vm.py --data seconds=900    how long a guest may take until it can be logged in to
+pyinfra inventories/prod.py deploys/vm.py --data expired=true   remove snapshots of ours that are older than they may be
 
 Nothing is said to the hosts themselves: that is deploys/host.py's, which comes next.
 """

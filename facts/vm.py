@@ -31,6 +31,15 @@ class Adapter(TypedDict):
     network: str
 
 
+class Snapshot(TypedDict):
+    """A snapshot. `at` is when it was made, in ISO 8601."""
+
+    moid: str
+    name: str
+    description: str
+    at: str
+
+
 class Machine(TypedDict):
     """A machine.
 
@@ -58,6 +67,7 @@ class Machine(TypedDict):
     tags: dict[str, list[str]]
     marks: dict[str, str]
     version: str
+    snapshots: list[Snapshot]
     address: str
     why_not: str
 

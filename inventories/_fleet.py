@@ -28,14 +28,15 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.policies.hardening import Hardening
 from deploys.policies.vm import Vm
+from inventories._entries import each_by_name, entries_of_run, is_about_machines
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
 
 OPTIONS = ("only", "prove", "why")
 """What every entry takes by `--data`. Any other name is the user's own, unless it looks like one of these."""
 MORE_OPTIONS = frozenset(
-    "address commit download exclude if_due journal minutes new no_way_back now old packages parts promote reboot "
-    "score seconds security snapshot sync to unblock unit version".split()
+    "address commit count detach download exclude expired hours if_due journal minutes name new no_way_back now old "
+    "packages parts promote reboot remove score seconds security snapshot sync to unblock unit version".split()
 )
 """What single entries and fixes take. Nothing is held against these: `ssh_port` looks like `snapshot`."""
 
@@ -107,7 +108,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
-    connector = "vm" if _brings_up() else connector
+    connector = "vm" if any(is_about_machines(word) for word in entries_of_run()) else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
@@ -125,13 +126,6 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     if problems:
         raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
     return entries
-
-
-def _brings_up() -> bool:
-    """Whether this run is about the machines themselves, which may not be there yet."""
-    context = click.get_current_context(silent=True)
-    operations = context.params.get("operations") if context is not None else None
-    return any(Path(str(word)).name == "vm.py" for word in operations or ())
 
 
 def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
@@ -249,7 +243,7 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
     if context is None or "limit" not in context.params:
         return []
     known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
-    if any(str(word).endswith("host.py") for word in context.params.get("operations") or ()):
+    if any(word.endswith("host.py") for word in entries_of_run()):
         # Here as well as in the deploy file, which is never run when no host can be reached.
         from deploys._run import summarise_at_exit  # noqa: PLC0415 - only such a run needs the proof's machinery
 
@@ -259,12 +253,13 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         _never_ask()
         if context.params.get("yes"):
             problems.append("--dry with -y would show no changes at all, as -y skips their detection: leave -y out")
-    for option in ("limit", "exclude"):
-        problems += [
-            f"--{option} {pattern}: no such host or group{near(pattern, known)}"
-            for pattern in context.params.get(option) or ()
-            if not any(fnmatch.fnmatch(name, pattern) for name in known)
-        ]
+    problems += each_by_name(entries_of_run(), context.params.get("limit") or (), names, groups)
+    problems += [
+        f"--{option} {pattern}: no such host or group{near(pattern, known)}"
+        for option in ("limit", "exclude")
+        for pattern in context.params.get(option) or ()
+        if not any(fnmatch.fnmatch(name, pattern) for name in known)
+    ]
     for argument in context.params.get("data") or ():
         key, _, value = argument.partition("=")
         if key == "only":

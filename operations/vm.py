@@ -7,68 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand, OperationError
-from pyinfra.api.exceptions import PyinfraError
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
-from pyinfra.context import ctx_host
 
-from facts.vm import Machine, VirtualMachine
-from operations._contain import Commands, fail, operation, read
+from facts.vm import Machine
+from operations._contain import Commands, fail, operation
+from operations._vm_calls import changing as _changing
+from operations._vm_calls import connector as _connector
+from operations._vm_calls import crew as _crew
+from operations._vm_calls import later as _later
+from operations._vm_calls import seen as _seen
 from operations._vm_plan import Change, Wanted, change
-
-
-@runtime_checkable
-class OfVCenter(Protocol):
-    """A connector whose host is a machine of a vCenter, as @vm's is."""
-
-    @property
-    def crew(self) -> Any:  # noqa: ANN401 - deploys.vsphere.crew.Crew
-        """The machines of the run on that vCenter."""
-
-    @property
-    def guests(self) -> Any:  # noqa: ANN401 - deploys.vsphere.ready.Waiting
-        """Their guests."""
-
-
-def _connector() -> OfVCenter:
-    connector = ctx_host.get().connector
-    if not isinstance(connector, OfVCenter):
-        message = "machines of a vCenter are changed by deploys/vm.py only (the @vm connector)"
-        raise OperationError(message)
-    return connector
-
-
-def _crew() -> Any:  # noqa: ANN401 - see OfVCenter
-    return _connector().crew
-
-
-def _seen() -> Machine | None:
-    return read(VirtualMachine, host=host.name)
-
-
-def _do(state: State, host: Host, do: Callable[[Any], None]) -> bool:
-    """Carry out a change; its refusal is this host's."""
-    crew = host.connector.crew  # type: ignore[attr-defined]
-    try:
-        do(crew)
-    except PyinfraError as error:
-        return fail(state, host, str(error))
-    finally:
-        crew.changed(host.name)
-    return True
-
-
-def _changing(do: Callable[[Any], None]) -> FunctionCommand:
-    return FunctionCommand(_do, (do,), {})
-
-
-def _later() -> FunctionCommand:
-    """For a machine that is not there while the changes are listed: what is to be done is seen when it is."""
-    return FunctionCommand(fail, ("there is no machine: it could not be made",), {})
 
 
 @operation()
@@ -84,8 +35,10 @@ def present(clone: Callable[[], Any]) -> Commands:
         return
     name = host.name
 
-    def make(crew: Any) -> None:  # noqa: ANN401 - see OfVCenter
+    def make(crew: Any) -> None:  # noqa: ANN401 - see _vm_calls
         wanted = clone()
+        if wanted.origin is not None:
+            crew.templates.provide(wanted.template, wanted.origin)
         crew.changed(name, crew.hands.clone(crew.places, crew.folder(wanted.folder), wanted))
 
     yield _changing(make)

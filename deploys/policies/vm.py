@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
+from deploys.vsphere.fetch import RemotePackage, url_problem
+from deploys.vsphere.package import LibraryEntry, Package, PackageError, package
 from deploys.vsphere.rows import AddressRule, coded, shown
 
 
@@ -34,11 +37,34 @@ def _text_key(value: str) -> str:
     return value
 
 
+def _library_item(value: str) -> str:
+    library, separator, item = value.partition("/")
+    if not separator or not library or not item or "/" in item or any(letter in value for letter in "\n\0"):
+        message = f"{value!r} is no item of a content library, such as LIBRARY/ITEM"
+        raise ValueError(message)
+    return value
+
+
 InventoryPath = Annotated[str, AfterValidator(_path)]
 """A place in the vCenter's inventory from the datacenter down, without slashes at its ends."""
 Name = Annotated[str, AfterValidator(_text_key)]
 
 
+def _ovf(value: object) -> object:
+    """A path on the controller, or an address."""
+    if isinstance(value, str) and "://" in value:
+        problem = url_problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+    return Path(value) if isinstance(value, str) else value
+
+
+LibraryItem = Annotated[str, AfterValidator(_library_item)]
+
+
+Source = LibraryEntry | Package | RemotePackage
+"""What a template is made of."""
 CONTROLLER_UNIT = 7
 """Where the SCSI controller itself is among its disks."""
 
@@ -91,8 +117,16 @@ class Vm(Policy):
     vcenter: VCenter
     folder: InventoryPath
     """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there."""
-    template: InventoryPath
+    template: InventoryPath | None = None
     """What it is cloned from, once: another template later changes nothing on a machine that is there."""
+    ovf: Annotated[Path | str | None, BeforeValidator(_ovf)] = None
+    """Instead of `template`: an OVA file on the controller, an OVF file with its files beside it, or an OVA file at an
+    https URL. A template is made from it once, and cloned from then on."""
+    library: LibraryItem | None = None
+    """Instead of `template`: "LIBRARY/ITEM" of a content library of OVF packages. As with `ovf`, a template is made of
+    it once; another content under the same name later changes nothing."""
+    templates: InventoryPath | None = None
+    """Where templates are that are made from `ovf` or `library`; DATACENTER/photon-fleet-templates when not given."""
     label: Name | None = None
     """Its name on the vCenter; the host's own name when not given. Changing it renames the machine."""
     cluster: Name | None = None
@@ -152,8 +186,49 @@ class Vm(Policy):
         wanted = sorted(adapter.index for adapter in self.adapters)
         if wanted != list(range(len(wanted))):
             yield f"adapters: the indexes are {wanted}, and must count from 0"
-        if self.folder.partition("/")[0] != self.template.partition("/")[0]:
-            yield f"template: {self.template} is in another datacenter than the folder {self.folder}"
+        yield from self._source_problems()
+
+    def _source_problems(self) -> Iterable[str]:
+        """What is wrong with what it is made from."""
+        sources = [name for name in ("template", "ovf", "library") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            found = f"{' and '.join(sources)} are given" if sources else "none is given"
+            yield f"template: one of template, ovf and library says what it is made from; {found}"
+        datacenter = self.folder.partition("/")[0]
+        for name, path in (("template", self.template), ("templates", self.templates)):
+            if path is not None and path.partition("/")[0] != datacenter:
+                yield f"{name}: {path} is in another datacenter than the folder {self.folder}"
+        if self.template is None:
+            lacking = [name for name in ("datastore", "adapters") if not getattr(self, name)]
+            yield from (f"{name}: must be given with {' and '.join(sources)}" for name in lacking if sources)
+        try:
+            self.source()
+        except PackageError as error:
+            yield f"ovf: {error}"
+
+    def source(self) -> Source | None:
+        """What a template is made of; None when there is one.
+
+        Raises:
+            PackageError: it cannot be read.
+        """
+        if self.library is not None:
+            return LibraryEntry(*self.library.split("/"))
+        if isinstance(self.ovf, str):
+            return RemotePackage(self.ovf)
+        return package(self.ovf) if self.ovf is not None else None
+
+    def template_path(self) -> str:
+        """Where the template is that it is cloned from.
+
+        Raises:
+            PackageError: there is none yet, and what it is made of cannot be read.
+        """
+        source = self.source()
+        if source is None:
+            return self.template or ""
+        folder = self.templates or f"{self.folder.partition('/')[0]}/photon-fleet-templates"
+        return f"{folder}/{coded(source.label)}"
 
     @override
     def apply(self) -> None:

@@ -20,8 +20,9 @@ from deploys.vsphere.rows import shown
 from deploys.vsphere.seed.cloud_init import HOST_KEY, seed
 from deploys.vsphere.seed.host_keys import HostKey
 from deploys.vsphere.seed.inventory import new_host
+from deploys.vsphere.templates import Origin
 from inventories._vm import record_of, vm_policy
-from operations import vm
+from operations import vm, vm_snapshots
 from operations._vm_plan import Wanted, WantedDisk
 
 READY_SECONDS = 600
@@ -48,24 +49,42 @@ def bring_up(host: Host) -> None:
     vm.attributes(name="Have its attributes", values=policy.attributes)
     vm.tagged(name="Have its tags", tags=policy.tags)
     if policy.apart is not None:
-        vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=_cluster(policy)[0])
-    vm.power(name=f"Switch it {policy.power}", state=policy.power)
-    if policy.power == "on":
-        seconds = float(host.data.get("seconds", default=READY_SECONDS))
-        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=_known_hosts(member))
-        vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+        vm.apart(name="Keep it apart from the others", rule=policy.apart, cluster=cluster_of(policy)[0])
+    vm_snapshots.within_their_age(
+        name="Look at the age of its snapshots", mark=policy.mark_of(name), remove=_flag(host, "expired")
+    )
+    switch(member, policy)
     vm.proved(
         name="Prove what was changed", prove=lambda crew, moid: failed(findings(crew, moid, name, policy)),
     )  # fmt: skip
 
 
-def _known_hosts(member: Host) -> str:
+def switch(member: Host, policy: Vm) -> None:
+    """Call the operations that switch the current host's machine as its policy says, and wait for its guest."""
+    vm.power(name=f"Switch it {policy.power}", state=policy.power)
+    if policy.power == "on":
+        seconds, record = float(member.data.get("seconds", default=READY_SECONDS)), str(record_of(member))
+        vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=known_hosts_of(member))
+        vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+
+
+def _flag(member: Host, name: str) -> bool:
+    text = str(member.data.get(name, default="false")).lower()
+    if text not in {"true", "false"}:
+        message = f"--data {name}={text}: true or false"
+        raise InputError(message)
+    return text == "true"
+
+
+def known_hosts_of(member: Host) -> str:
+    """The file in which a host's key is pinned."""
     from inventories._ssh import KNOWN_HOSTS  # noqa: PLC0415
 
     return str(member.data.get("ssh_known_hosts_file") or KNOWN_HOSTS)
 
 
-def _cluster(policy: Vm) -> tuple[str, tuple[str, ...]]:
+def cluster_of(policy: Vm) -> tuple[str, tuple[str, ...]]:
+    """The cluster or host that a machine is placed in, and the steps to a pool below its root pool."""
     if policy.cluster is not None:
         return policy.cluster, ()
     first, *rest = (policy.pool or "").split("/")
@@ -87,13 +106,24 @@ def _clone(member: Host, policy: Vm) -> Clone:
     new = new_host(member)
     key = HostKey.make() if new.first_boot.host_keys == "controller" else None
     given = seed(new, instance, key).guest_info()
-    cluster, pool = _cluster(policy)
+    cluster, pool = cluster_of(policy)
     public = {HOST_KEY: key.public} if key is not None else {}
     return Clone(
-        folder=policy.folder, label=policy.label or member.name, template=policy.template,
+        folder=policy.folder, label=policy.label or member.name, template=policy.template_path(),
         mark=policy.mark_of(member.name), cluster=cluster, pool=pool, datastore=policy.datastore, cpus=policy.cpus,
         cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib, annotation=policy.annotation,
-        more={**given.keys, **public, INSTANCE: instance},
+        more={**given.keys, **public, INSTANCE: instance}, origin=_origin(policy),
+    )  # fmt: skip
+
+
+def _origin(policy: Vm) -> Origin | None:
+    source = policy.source()
+    if source is None:
+        return None
+    cluster, pool = cluster_of(policy)
+    return Origin(
+        source=source, mark=f"{policy.fleet}/@template/{source.label.rpartition('-')[2]}", cluster=cluster, pool=pool,
+        datastore=policy.datastore or "", network=min(policy.adapters, key=lambda each: each.index).network,
     )  # fmt: skip
 
 
@@ -105,12 +135,16 @@ def summarise_at_exit() -> None:
 
 
 def _summarise(run: State) -> None:
-    if not run.initialised or run.current_stage < StateStage.Connect or not run.is_executing:
+    if not run.initialised or run.current_stage < StateStage.Connect:
         return
-    print(file=sys.stderr)
+    lines = []
     for member in run.inventory:
         if run.is_host_in_limit(member):
-            print(_line(run, member), file=sys.stderr)
+            told = vm_snapshots.TOLD.get(member.name, [])
+            lines += [_line(run, member)] if run.is_executing else [f"{member.name}:"] if told else []
+            lines += [f"    {sentence}" for sentence in told]
+    for line in ["", *lines] if lines else []:
+        print(line, file=sys.stderr)
 
 
 def _line(run: State, member: Host) -> str:

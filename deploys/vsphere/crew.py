@@ -19,8 +19,10 @@ from deploys.vsphere.rest import Rest
 from deploys.vsphere.rows import AddressRule, Vm, coded
 from deploys.vsphere.rules import Rules
 from deploys.vsphere.session import session
+from deploys.vsphere.snapshots import Snapshots
 from deploys.vsphere.spec import fields
 from deploys.vsphere.tags import Given, tags_of
+from deploys.vsphere.templates import Templates
 from operations._vm_plan import Change
 
 
@@ -62,6 +64,7 @@ class Seen:
             "annotation": vm.annotation, "attributes": dict(vm.attributes),
             "tags": {category: list(names) for category, names in vm.tags.items()},
             "marks": dict(machine.marks), "version": machine.version,
+            "snapshots": [{**asdict(each), "at": each.at.isoformat()} for each in machine.snapshots],
             "address": place or "", "why_not": "" if place else rule.reason(vm),
         }  # fmt: skip
 
@@ -75,6 +78,8 @@ class Crew:
         self.rest = Rest(self.session)
         self.tags = Given(self.rest)
         self.rules = Rules(self.session, self.hands)
+        self.snapshots = Snapshots(self.session, self.hands)
+        self.templates = Templates(self)
         self._identities = dict(identities)
         self._lock = threading.Lock()
         self._read: tuple[Everything, Places] | None = None
@@ -83,11 +88,15 @@ class Crew:
         self.touched: set[str] = set()
         """The hosts at whose machines this run has changed something."""
 
-    def seen(self, host: str) -> Seen | None:
+    def seen(self, host: str, *, template: bool = False) -> Seen | None:
         """The machine of a host; None when there is none.
 
+        Args:
+            host: whose.
+            template: one that is a template now is as good.
+
         Raises:
-            VSphereError: what is in its place is not ours, or the vCenter refuses or does not answer.
+            VSphereError: what is in its place is not ours, is a template, or the vCenter refuses or does not answer.
         """
         with self._lock:
             self._all()
@@ -98,6 +107,9 @@ class Crew:
             bears = found.machine.marks.get(MARK)
             whose = f"it bears the mark {bears!r}" if bears else "it bears no mark of ours"
             message = f"{found.vm.path} is there and is not {host}'s: {whose}. Nothing is done to it"
+            raise VSphereError(message)
+        if found is not None and found.vm.template and not template:
+            message = f"{found.vm.path} is a template now: deploys/fixes/vm_template.py makes it a machine again"
             raise VSphereError(message)
         return found
 
@@ -188,7 +200,7 @@ class Crew:
     def _find(self, found_all: Everything, places: Places) -> None:
         """The machine of each host: the one that is written down, else the one in its place."""
         rows = found_all.vms()
-        by_uuid = {row.uuid: row for row in rows if row.uuid and not row.template}
+        by_uuid = {row.uuid: row for row in rows if row.uuid}
         by_path = {row.path: row for row in rows}
         chosen = {}
         for host, identity in self._identities.items():

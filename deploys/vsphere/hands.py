@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
 from deploys.vsphere.errors import UnansweredError, VSphereError, said
+from deploys.vsphere.looks import LOOK_SECONDS, LOOKS, comes_true
 from deploys.vsphere.machine import MARK
 from deploys.vsphere.places import Places
 from deploys.vsphere.reads import of_these
@@ -21,9 +22,9 @@ from deploys.vsphere.rows import coded, shown
 from deploys.vsphere.session import Session
 from deploys.vsphere.tasks import TaskError, Tasks
 
-LOOKS = 10
-"""How often it is looked for what became of a change whose answer was lost."""
-LOOK_SECONDS = 1.0
+if TYPE_CHECKING:
+    from deploys.vsphere.templates import Origin
+
 OFF_SECONDS = 180
 """A guest that does not shut down within this is switched off."""
 
@@ -37,6 +38,7 @@ class Clone:
         template: path of a template.
         mark: what tells it as ours, from its first moment.
         more: further extraConfig keys it is made with, such as the data of its first boot.
+        origin: what the template is made from when it is not there; None for one of somebody else's.
     """
 
     folder: str
@@ -51,6 +53,7 @@ class Clone:
     memory_mib: int = 1024
     annotation: str = ""
     more: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
 
     @property
     def datacenter(self) -> str:
@@ -268,10 +271,14 @@ class Hands:
             raise VSphereError(message) from error
 
     def destroy(self, moid: str, what: str) -> None:
-        """Remove a machine and its disks."""
+        """Remove a machine and its disks; one that is gone is as good."""
         vm = self._session.managed(moid, vim.VirtualMachine)
         try:
             self.task(lambda _: vm.Destroy_Task(), what)
+        except UnansweredError as error:
+            if not comes_true(lambda: not self._power_of(vm)):
+                message = f"{what}: no answer, and it is still there: run this again"
+                raise self._error(message) from error
         except VSphereError:
             if self._power_of(vm):
                 raise

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +55,32 @@ def pin(path: Path, wanted: Pin) -> None:
         VSphereError: another key is pinned for the same machine, or by a person.
         InputError: the file cannot be read or written.
     """
+    with _changing(path):
+        _refuse_another_key(path, wanted)
+        kept = [line for line in _lines(path) if (found := _pin(line)) is None or found.name != wanted.name]
+        _replace(path, [*kept, wanted.line()])
+
+
+def unpin(path: Path, name: str) -> None:
+    """Forget the key of a host that is no more; a line that a person wrote stays.
+
+    Raises:
+        InputError: the file cannot be read or written.
+    """
+    with _changing(path):
+        lines = _lines(path)
+        kept = [line for line in lines if (found := _pin(line)) is None or found.name != name or not found.instance]
+        if kept != lines:
+            _replace(path, kept)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _refuse_another_key(path, wanted)
-            kept = [line for line in _lines(path) if (found := _pin(line)) is None or found.name != wanted.name]
-            _replace(path, [*kept, wanted.line()])
+            yield
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror or error}"
         raise InputError(message) from error

@@ -47,22 +47,22 @@ def under_root(content: Content, kinds: Sequence[tuple[type[Any], Sequence[str]]
 
 def of_these(content: Content, objects: Sequence[Any], paths: Sequence[str]) -> Found:
     """Properties of objects of one kind; those that are gone meanwhile are missing."""
-    if not objects:
-        return {}
-    query = vmodl.query
-    wanted = query.PropertyCollector.FilterSpec(
-        objectSet=[query.PropertyCollector.ObjectSpec(obj=each, skip=False) for each in objects],
-        propSet=[query.PropertyCollector.PropertySpec(type=type(objects[0]), all=False, pathSet=list(paths))],
-    )
-    try:
-        return _rows(_pages(content.propertyCollector, wanted))
-    except vmodl.fault.ManagedObjectNotFound:
-        # One that is gone refuses the call for all; a view leaves it out.
-        view = content.viewManager.CreateListView(obj=list(objects))
+    query = vmodl.query.PropertyCollector
+    left = list(objects)
+    while left:
+        wanted = query.FilterSpec(
+            objectSet=[query.ObjectSpec(obj=each, skip=False) for each in left],
+            propSet=[query.PropertySpec(type=type(left[0]), all=False, pathSet=list(paths))],
+        )
         try:
-            return _through(content, view, [(type(objects[0]), paths)])
-        finally:
-            view.DestroyView()
+            return _rows(_pages(content.propertyCollector, wanted))
+        except vmodl.fault.ManagedObjectNotFound as fault:
+            # One that is gone refuses the call for all.
+            there = [each for each in left if fault.obj is None or each._moId != fault.obj._moId]  # noqa: SLF001
+            if len(there) == len(left):
+                raise
+            left = there
+    return {}
 
 
 def _through(content: Content, view: vim.view.View, kinds: Sequence[tuple[type[Any], Sequence[str]]]) -> Found:

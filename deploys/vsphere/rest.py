@@ -1,4 +1,4 @@
-"""The REST half of a vCenter, which has the tags: a session of its own, over the same judged TLS.
+"""The REST half of a vCenter, which has the tags and content libraries: a session of its own, over the same judged TLS.
 
 `/api` is there since 7.0 U2; before it, and as long as it lasts, `/rest/com/vmware` says the same in other envelopes.
 A request is sent again after a lost answer: what is sent here may be repeated, as a tag that is attached stays so.
@@ -18,9 +18,10 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import quote
 
-from deploys.vsphere.errors import VSphereError
+from deploys.vsphere.errors import UnansweredError, VSphereError
 from deploys.vsphere.session import ANSWER_SECONDS, PAUSE_SECONDS, READS, Session
 
+TAGGING = "cis/tagging"
 _HEADER = "vmware-api-session-id"
 _BUSY = frozenset({429, 502, 503, 504})
 
@@ -30,7 +31,7 @@ class Dialect:
     """How one of the two spells its requests.
 
     Args:
-        base: before `/tagging/...`.
+        base: before `/cis/tagging/...`.
         login: where a session is made and ended.
         action: what a path's action follows.
         ident: before an object's id in a path.
@@ -42,9 +43,9 @@ class Dialect:
     ident: str
     wrapped: bool
 
-    def path(self, *steps: str, action: str | None = None) -> str:
+    def path(self, *steps: str, action: str | None = None, service: str = TAGGING) -> str:
         """`/api/cis/tagging/tag/urn%3A...?action=list`; the last of several steps is an object's id."""
-        parts = [self.base, "tagging", steps[0], *(self.ident + quote(step, safe="") for step in steps[1:])]
+        parts = [self.base, service, steps[0], *(self.ident + quote(step, safe="") for step in steps[1:])]
         return "/".join(parts) + (f"?{self.action}={action}" if action else "")
 
     def body(self, value: Mapping[str, Any], envelope: str | None) -> dict[str, Any]:
@@ -52,8 +53,8 @@ class Dialect:
         return {envelope: dict(value)} if self.wrapped and envelope else dict(value)
 
 
-NEW = Dialect("/api/cis", "/api/session", "action", "", wrapped=False)
-OLD = Dialect("/rest/com/vmware/cis", "/rest/com/vmware/cis/session", "~action", "id:", wrapped=True)
+NEW = Dialect("/api", "/api/session", "action", "", wrapped=False)
+OLD = Dialect("/rest/com/vmware", "/rest/com/vmware/cis/session", "~action", "id:", wrapped=True)
 
 
 class Rest:
@@ -79,6 +80,34 @@ class Rest:
         """
         return self._ask("POST", steps, action, body, envelope)
 
+    def find(self, service: str, kind: str, body: Mapping[str, Any]) -> list[str]:
+        """The ids of the objects of a kind that fit.
+
+        Raises:
+            VSphereError: it is refused, or there is no answer.
+        """
+        return list(self._ask("POST", (kind,), "find", body, "spec", service) or ())
+
+    def once(self, service: str, steps: Sequence[str], action: str, body: Mapping[str, Any], seconds: float) -> Any:  # noqa: ANN401 - JSON
+        """The answer to an action that may not be repeated and may take long.
+
+        Raises:
+            UnansweredError: no answer; look whether it was carried out.
+            VSphereError: it is refused.
+        """
+        with self._lock:
+            token, dialect = self._logged_in()
+            path = dialect.path(*steps, action=action, service=service)
+            self._hang_up()
+            try:
+                status, answer = self._send("POST", path, json.dumps(body).encode(), {_HEADER: token}, seconds)
+            except (OSError, HTTPException) as error:
+                message = f"{self._session.vcenter.place}: no answer to a call: {error}"
+                raise UnansweredError(message) from error
+            finally:
+                self._hang_up()
+            return self._judged(f"POST {path}", dialect, status, answer)
+
     def tags_of_category(self, category: str) -> list[str]:
         """The ids of a category's tags; the one call whose two forms differ in more than their envelope."""
         with self._lock:
@@ -97,30 +126,28 @@ class Rest:
 
     def _ask(
         self, method: str, steps: Sequence[str], action: str | None, body: Mapping[str, Any] | None,
-        envelope: str | None,
+        envelope: str | None, service: str = TAGGING,
     ) -> Any:  # noqa: ANN401 - JSON  # fmt: skip
         # One connection, one request at a time: machines of a run are tagged side by side.
         with self._lock:
-            return self._answer(method, steps, action, body, envelope)
+            for again in (True, False):
+                token, dialect = self._logged_in()
+                sent = json.dumps(dialect.body(body, envelope)).encode() if body is not None else None
+                path = dialect.path(*steps, action=action, service=service)
+                status, answer = self._tried(method, path, sent, {_HEADER: token})
+                if status == HTTPStatus.UNAUTHORIZED and again:
+                    # The session has ended by itself.
+                    self._token = None
+                    continue
+                if status == HTTPStatus.NOT_FOUND and method == "GET":
+                    return None
+                return self._judged(f"{method} {path}", dialect, status, answer)
+            raise AssertionError
 
-    def _answer(
-        self, method: str, steps: Sequence[str], action: str | None, body: Mapping[str, Any] | None,
-        envelope: str | None,
-    ) -> Any:  # noqa: ANN401 - JSON  # fmt: skip
-        for again in (True, False):
-            token, dialect = self._logged_in()
-            sent = json.dumps(dialect.body(body, envelope)).encode() if body is not None else None
-            status, answer = self._tried(method, dialect.path(*steps, action=action), sent, {_HEADER: token})
-            if status == HTTPStatus.UNAUTHORIZED and again:
-                # The session has ended by itself.
-                self._token = None
-                continue
-            if status == HTTPStatus.NOT_FOUND and method == "GET":
-                return None
-            if status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise self._refusal(f"{method} {dialect.path(*steps, action=action)}", status, answer)
-            return answer["value"] if dialect.wrapped and isinstance(answer, dict) and "value" in answer else answer
-        raise AssertionError
+    def _judged(self, what: str, dialect: Dialect, status: int, answer: Any) -> Any:  # noqa: ANN401 - JSON
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(what, status, answer)
+        return answer["value"] if dialect.wrapped and isinstance(answer, dict) and "value" in answer else answer
 
     def _logged_in(self) -> tuple[str, Dialect]:
         if self._token is not None and self._dialect is not None:
@@ -134,10 +161,10 @@ class Rest:
             if status == HTTPStatus.NOT_FOUND and dialect is NEW:
                 continue
             if status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise self._refusal("its session for tags", status, answer)
+                raise self._refusal("a session of its REST services", status, answer)
             token = answer["value"] if dialect.wrapped else answer
             if not isinstance(token, str) or not token:
-                raise self._refusal("its session for tags", status, "no token")
+                raise self._refusal("a session of its REST services", status, "no token")
             self._token, self._dialect = token, dialect
             return token, dialect
         raise AssertionError
@@ -150,7 +177,9 @@ class Rest:
             except (OSError, HTTPException) as error:
                 self._hang_up()
                 if not left:
-                    message = f"vCenter {self._session.vcenter.place}: no answer for tags, {READS} times: {error}"
+                    message = (
+                        f"vCenter {self._session.vcenter.place}: no answer of its REST services, {READS} times: {error}"
+                    )
                     raise VSphereError(message) from error
             else:
                 if status not in _BUSY or not left:
@@ -159,11 +188,13 @@ class Rest:
             pause *= 2
         raise AssertionError
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, Any]:
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float = ANSWER_SECONDS
+    ) -> tuple[int, Any]:
         if self._connection is None:
             vcenter = self._session.vcenter
             self._connection = HTTPSConnection(
-                vcenter.host, vcenter.port, timeout=ANSWER_SECONDS, context=self._session.context
+                vcenter.host, vcenter.port, timeout=seconds, context=self._session.context
             )
         self._connection.request(method, path, body, {**headers, "Content-Type": "application/json"})
         response = self._connection.getresponse()

@@ -80,6 +80,7 @@ class Session:
         self._lock = threading.RLock()
         self._refused: VSphereError | None = None
         self._at_close: list[Callable[[], None]] = []
+        self._closed = False
 
     @property
     def content(self) -> Content:
@@ -94,6 +95,9 @@ class Session:
         with self._lock:
             if self._refused is not None:
                 raise self._refused
+            if self._closed:
+                message = "its session was closed"
+                raise self._error(message)
             if self._content is None:
                 self._log_in()
             return self._content
@@ -162,6 +166,8 @@ class Session:
     def close(self) -> None:
         """Log out. A vCenter that does not answer any more ends the session by itself."""
         with self._lock:
+            if _OPEN.get(self.vcenter) is self:
+                del _OPEN[self.vcenter]
             while self._at_close:
                 with suppress(Exception):
                     self._at_close.pop()()
@@ -169,6 +175,8 @@ class Session:
                 with suppress(vmodl.MethodFault, *_LOST):
                     self._content.sessionManager.Logout()
             self._forget()
+            # Who still waits for news in another thread must not log in anew: nobody would end that session.
+            self._closed = True
             if self._stub is not None:
                 self._stub.DropConnections()
 

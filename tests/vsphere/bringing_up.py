@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from deploys.policies.secret import Secret
+from deploys.policies.vcenter import VCenter as Settings
 from deploys.vsphere.ready import INSTANCE
 from deploys.vsphere.seed.cloud_init import HOST_KEY, READY
 from deploys.vsphere.seed.host_keys import HostKey
@@ -49,6 +51,14 @@ base = group("base", Ssh(root_login="prohibit-password"), Vm(
 ))
 hosts = fleet(*(host(f"web-{number}", base, **DATA) for number in (1, 2, 3)))
 """
+
+
+def settings(simulator: VCenter) -> Settings:
+    """How the product reaches a simulator, whose password is in the environment."""
+    return Settings(
+        host=simulator.host, port=simulator.port, user=simulator.user, password=Secret.env(PASSWORD),
+        pin_sha256=simulator.pin,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

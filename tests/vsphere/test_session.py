@@ -261,3 +261,11 @@ def test_tags_are_read_in_batches_and_each_name_once(simulator, ours, monkeypatc
     assert stats["GET /api/cis/tagging/category/ID"]["calls"] == 1
     assert json.loads(file_of(of(simulator)).read_text().partition("\n")[0])["tagged"] is True
     assert time.time() - found.at < 60
+
+
+def test_who_asks_after_the_end_opens_no_session_anew(simulator, ours) -> None:
+    assert ours.content is not None
+    ours.close()
+    with pytest.raises(VSphereError, match="its session was closed"):
+        ours.read(lambda content: content.about)
+    assert simulator.sessions()["soap"] == 0

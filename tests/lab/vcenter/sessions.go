@@ -124,6 +124,8 @@ func (l *lab) answerREST(a *answer, q *request) {
 	switch {
 	case l.mend && strings.HasPrefix(path, oldTagging), modern && strings.HasPrefix(path, newTagging):
 		l.tagging(a, q)
+	case l.mend && isLibrary(path) && (modern || !strings.HasPrefix(path, "/api/")):
+		l.library(a, q)
 	case modern && path == "/api/session":
 		l.modernSession(a, q)
 	case path == restSession && action(q.Request) == "" && q.Method == http.MethodPost:
