@@ -26,6 +26,7 @@ from pyinfra import config, state
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
+from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.hardening import Hardening
 from deploys.policies.vm import Vm
 from inventories._hardened import Hardened, harden
@@ -107,7 +108,8 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
-    connector = "vm" if _brings_up() else connector
+    brings_up = _brings_up()
+    connector = "vm" if brings_up else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
@@ -115,7 +117,8 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     for member in hosts:
         effective = _effective(member, problems, known)
         data = {**_recorded(member, effective), **member.data, "policies": effective}
-        entry = (f"@{connector}/{member.name}", data)
+        reached = "cloud" if brings_up and effective.get(CloudVm.name) else connector
+        entry = (f"@{reached}/{member.name}", data)
         entries.append(entry)
         for joined in member.groups:
             joined.append(entry)
@@ -136,15 +139,17 @@ def _brings_up() -> bool:
 
 def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
     """Where the machine of a host was last seen, when the inventory says nothing else."""
-    policy = effective.get(Vm.name)
+    policy = effective.get(Vm.name) or effective.get(CloudVm.name)
+    # Images for clouds have an sshd_config without the subsystem of SFTP.
+    more = {"ssh_file_transfer_protocol": "scp"} if isinstance(policy, CloudVm) else {}
     if policy is None or "ssh_hostname" in member.data:
-        return {}
-    from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - for those that have a vCenter
+        return more
+    from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - for those that have machines of ours
 
     written = known(Path(member.data.get("vm_record") or DEFAULT)).get(member.name)
     if written is None or not written.address:
         return {"ssh_why_not": "no address of its machine is written down: run deploys/vm.py, which makes it"}
-    return {"ssh_hostname": written.address}
+    return {"ssh_hostname": written.address, **more}
 
 
 def _effective(member: Host, problems: list[str], known: _Known) -> Effective:
