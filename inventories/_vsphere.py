@@ -30,8 +30,8 @@ from inventories._fleet import Group, Host, host
 from inventories._ssh import PhotonConnector
 
 if TYPE_CHECKING:
+    from deploys.policies.vcenter import VCenter
     from deploys.vsphere.rows import AddressRule, Vm
-    from deploys.vsphere.settings import VCenter
 
 _WHY_NOT = "ssh_why_not"
 
@@ -195,8 +195,8 @@ class VSphereConnector(PhotonConnector):
     @staticmethod
     @override
     def make_names_data(name: str | None = None) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        from deploys.policies.vcenter import VCenter  # noqa: PLC0415 - see vms()
         from deploys.vsphere.inventory import read  # noqa: PLC0415 - see vms()
-        from deploys.vsphere.settings import VCenter  # noqa: PLC0415 - see vms()
 
         where, rule = asked_for(name)
         found = read(VCenter.from_environment())

@@ -5,11 +5,11 @@ Only over the @vm connector. A machine that does not bear the host's mark is nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -269,3 +269,24 @@ def ready(seconds: float, known_hosts: str) -> Commands:
         return
     name = host.name
     yield _changing(lambda _: guests.wait_and_pin(name, Path(known_hosts), seconds))
+
+
+@operation()
+def proved(prove: Callable[[Any, str], Sequence[str]]) -> Commands:
+    """
+    Prove that a machine at which this run has changed something is as it is to be; changes nothing.
+
+    + prove: called with the machines of the run and a moid, gives a sentence for each thing that is not so
+    """
+    crew = _crew()
+    if not state.is_executing or host.name not in crew.touched:
+        return
+    seen = _seen()
+    if seen is None:
+        message = "there is no machine any more"
+        raise OperationError(message)
+    wrong = list(prove(crew, seen["moid"]))
+    if wrong:
+        yield FunctionCommand(fail, ("\n".join(wrong),), {})
+    else:
+        host.noop("it is as its policy says")

@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk
 from deploys.policies.types import Cidr, Line, Word
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.rows import AddressRule, coded, shown
-from deploys.vsphere.settings import VCenter
 
 
 def _path(value: str) -> str:
@@ -129,7 +129,11 @@ class Vm(Policy):
 
     def path_of(self, host: str) -> str:
         """Where the machine is to be, as the API writes it."""
-        return "/".join([*(coded(shown(step)) for step in self.folder.split("/")), self.label_of(host)])
+        return f"{self.folder_coded()}/{self.label_of(host)}"
+
+    def folder_coded(self) -> str:
+        """Its folder, as the API writes names."""
+        return "/".join(coded(shown(step)) for step in self.folder.split("/"))
 
     def mark_of(self, host: str) -> str:
         """What tells the machine of a host from all others."""

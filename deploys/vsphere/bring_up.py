@@ -14,8 +14,9 @@ from pyinfra.context import ctx_host, ctx_state
 from deploys.errors import InputError
 from deploys.policies.vm import Vm
 from deploys.vsphere.hands import Clone
+from deploys.vsphere.proof import failed, findings
 from deploys.vsphere.ready import INSTANCE
-from deploys.vsphere.rows import coded, shown
+from deploys.vsphere.rows import shown
 from deploys.vsphere.seed.cloud_init import HOST_KEY, seed
 from deploys.vsphere.seed.host_keys import HostKey
 from deploys.vsphere.seed.inventory import new_host
@@ -41,8 +42,7 @@ def bring_up(host: Host) -> None:
     vm.present(name="Make the machine", clone=lambda: _clone(member, policy))
     vm.written_down(name="Write down which machine it is", record=record, vcenter=policy.vcenter.place)
     vm.in_place(
-        name="Have it in its folder", folder="/".join(coded(shown(step)) for step in policy.folder.split("/")),
-        label=policy.label_of(name),
+        name="Have it in its folder", folder=policy.folder_coded(), label=policy.label_of(name),
     )  # fmt: skip
     vm.hardware(name="Have it made of what it is to be", wanted=_wanted(policy), may_cycle_power=policy.may_cycle_power)
     vm.attributes(name="Have its attributes", values=policy.attributes)
@@ -54,6 +54,9 @@ def bring_up(host: Host) -> None:
         seconds = float(host.data.get("seconds", default=READY_SECONDS))
         vm.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=_known_hosts(member))
         vm.written_down(name="Write down where it is", record=record, vcenter=policy.vcenter.place)
+    vm.proved(
+        name="Prove what was changed", prove=lambda crew, moid: failed(findings(crew, moid, name, policy)),
+    )  # fmt: skip
 
 
 def _known_hosts(member: Host) -> str:

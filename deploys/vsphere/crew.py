@@ -9,6 +9,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.hands import Hands
 from deploys.vsphere.machine import MARK, PATHS, Machine, machine_of, machines
@@ -18,7 +19,6 @@ from deploys.vsphere.rest import Rest
 from deploys.vsphere.rows import AddressRule, Vm, coded
 from deploys.vsphere.rules import Rules
 from deploys.vsphere.session import session
-from deploys.vsphere.settings import VCenter
 from deploys.vsphere.spec import fields
 from deploys.vsphere.tags import Given, tags_of
 from operations._vm_plan import Change
@@ -80,6 +80,8 @@ class Crew:
         self._read: tuple[Everything, Places] | None = None
         self._seen: dict[str, Seen] = {}
         self._known: dict[str, str] = {}
+        self.touched: set[str] = set()
+        """The hosts at whose machines this run has changed something."""
 
     def seen(self, host: str) -> Seen | None:
         """The machine of a host; None when there is none.
@@ -108,6 +110,7 @@ class Crew:
     def changed(self, host: str, moid: str | None = None) -> None:
         """Read a host's machine anew when it is next asked for; `moid` when it has just been made."""
         with self._lock:
+            self.touched.add(host)
             self._seen.pop(host, None)
             if moid is not None:
                 self._known[host] = moid
@@ -169,6 +172,11 @@ class Crew:
                     keys[name] = self.hands.attribute(name)
                     found_all.fields[keys[name]] = name
                 self.hands.set_attribute(vm, keys[name], name, value)
+
+    def attribute_keys(self) -> dict[str, int]:
+        """Name of a custom attribute -> its key."""
+        with self._lock:
+            return {name: key for key, name in self._all()[0].fields.items()}
 
     def _all(self) -> tuple[Everything, Places]:
         if self._read is None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from pyinfra import logger
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.errors import UnreachableError, VSphereError
 from deploys.vsphere.kept import Read, keep, kept
 from deploys.vsphere.reads import all_vms
 from deploys.vsphere.rest import Rest
 from deploys.vsphere.session import Session, session
-from deploys.vsphere.settings import VCenter
 from deploys.vsphere.tags import tags_of
 
 

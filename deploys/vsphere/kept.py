@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.rows import Vm, vm_from_json
-from deploys.vsphere.settings import VCenter
 
 FORMAT = 1
 

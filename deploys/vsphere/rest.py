@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -63,6 +64,7 @@ class Rest:
         self._connection: HTTPConnection | None = None
         self._token: str | None = None
         self._dialect: Dialect | None = None
+        self._lock = threading.RLock()
         session.at_close(self.close)
 
     def get(self, *steps: str) -> Any:  # noqa: ANN401 - JSON
@@ -79,7 +81,8 @@ class Rest:
 
     def tags_of_category(self, category: str) -> list[str]:
         """The ids of a category's tags; the one call whose two forms differ in more than their envelope."""
-        wrapped = self._logged_in()[1].wrapped
+        with self._lock:
+            wrapped = self._logged_in()[1].wrapped
         steps, body = (("tag", category), {}) if wrapped else (("tag",), {"category_id": category})
         found: list[str] = self.post(*steps, action="list-tags-for-category", body=body)
         return found
@@ -93,6 +96,14 @@ class Rest:
         self._hang_up()
 
     def _ask(
+        self, method: str, steps: Sequence[str], action: str | None, body: Mapping[str, Any] | None,
+        envelope: str | None,
+    ) -> Any:  # noqa: ANN401 - JSON  # fmt: skip
+        # One connection, one request at a time: machines of a run are tagged side by side.
+        with self._lock:
+            return self._answer(method, steps, action, body, envelope)
+
+    def _answer(
         self, method: str, steps: Sequence[str], action: str | None, body: Mapping[str, Any] | None,
         envelope: str | None,
     ) -> Any:  # noqa: ANN401 - JSON  # fmt: skip

@@ -24,8 +24,8 @@ from xml.parsers.expat import ExpatError
 from pyVim.connect import SmartStubAdapter
 from pyVmomi import vim, vmodl
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.errors import UnansweredError, UnreachableError, VSphereError, said
-from deploys.vsphere.settings import VCenter
 from deploys.vsphere.tls import CONNECT_SECONDS, context
 
 T = TypeVar("T")

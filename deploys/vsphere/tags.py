@@ -99,6 +99,16 @@ class Given:
                         self._associate(self._tag(category, other), "detach-tag-from-multiple-objects", body)
                 self._associate(self._tag(category, name), "attach-tag-to-multiple-objects", body)
 
+    def bearers(self, wanted: Mapping[str, str]) -> dict[str, set[str]]:
+        """Category -> the moids of all machines that bear the tag that is wanted of it."""
+        with self._lock:
+            tags = {self._tag(category, name): category for category, name in wanted.items()}
+        if not tags:
+            return {}
+        body = {"tag_ids": list(tags)}
+        rows = self._rest.post("tag-association", action="list-attached-objects-on-tags", body=body)
+        return {tags[row["tag_id"]]: {each["id"] for each in row["object_ids"]} for row in rows}
+
     def _associate(self, tag: str, action: str, body: Mapping[str, Any]) -> None:
         self._rest.post("tag-association", tag, action=action, body=body)
 

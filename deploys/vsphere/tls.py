@@ -12,8 +12,8 @@ import ssl
 
 from pyinfra import logger
 
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.errors import VSphereError
-from deploys.vsphere.settings import VCenter
 
 CONNECT_SECONDS = 5
 

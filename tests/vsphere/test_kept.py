@@ -8,9 +8,9 @@ import time
 import pytest
 
 from deploys.policies.secret import Secret
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.kept import Read, file_of, keep, kept
 from deploys.vsphere.rows import Nic, Vm
-from deploys.vsphere.settings import VCenter
 
 VCENTER = VCenter(host="vcenter.example.com", user="ro@vsphere.local", password=Secret.env("NONE"), pin_sha256="a" * 64)
 VMS = (

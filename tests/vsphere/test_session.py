@@ -15,13 +15,13 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from deploys.policies.secret import Secret
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere import inventory, reads
 from deploys.vsphere import session as sessions
 from deploys.vsphere.errors import UnansweredError, UnreachableError, VSphereError
 from deploys.vsphere.kept import file_of
 from deploys.vsphere.rest import Rest
 from deploys.vsphere.session import Session
-from deploys.vsphere.settings import VCenter
 from deploys.vsphere.tags import vm_object
 from tests.lab import vcenter
 from tests.vsphere.soap import eventually
@@ -219,7 +219,7 @@ import os, sys, time
 from deploys.policies.secret import Secret
 from deploys.vsphere import inventory
 from deploys.vsphere.rest import Rest
-from deploys.vsphere.settings import VCenter
+from deploys.policies.vcenter import VCenter
 from deploys.vsphere.tags import vm_object
 host, port, user, pin = sys.argv[1:]
 vcenter = VCenter(host=host, port=int(port), user=user, password=Secret.env("PF_TEST_VCENTER"), pin_sha256=pin)
