@@ -30,10 +30,10 @@ from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import override
 
-from deploys.clouds.settings import Ec2, Gce
 from deploys.errors import InputError
 from deploys.policies.base import Policy
 from deploys.policies.cloud_vm import CloudVm
+from deploys.policies.clouds import Ec2, Gce
 from facts.cloud import ASK
 from inventories._fleet import Group, Host
 from inventories._merge import Effective

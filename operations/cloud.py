@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -49,6 +49,7 @@ def _seen() -> Machine | None:
 def _do(state: State, host: Host, do: Callable[[Any], None]) -> bool:
     """Carry out a change; its refusal is this host's."""
     crew = host.connector.crew  # type: ignore[attr-defined]
+    crew.touched.add(host.name)
     try:
         do(crew)
     except PyinfraError as error:
@@ -234,3 +235,20 @@ def ready(seconds: float, known_hosts: str) -> Commands:
         return
     name = host.name
     yield _changing(lambda _: guests.wait_and_pin(name, Path(known_hosts), seconds))
+
+
+@operation()
+def proved(prove: Callable[[Any], Sequence[str]]) -> Commands:
+    """
+    Prove that a machine at which this run has changed something is as it is to be; changes nothing.
+
+    + prove: called with the machines of the run, gives a sentence for each thing that is not so
+    """
+    crew = _connector().crew
+    if not state.is_executing or host.name not in crew.touched:
+        return
+    wrong = list(prove(crew))
+    if wrong:
+        yield FunctionCommand(fail, ("\n".join(wrong),), {})
+    else:
+        host.noop("it is as its policy says")

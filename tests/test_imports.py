@@ -18,7 +18,7 @@ def test_is_imported_from_this_repository(name: str) -> None:
     assert Path(module.__file__).resolve() == ROOT / name / "__init__.py"
 
 
-@pytest.mark.parametrize("name", ["deploys.vsphere.settings", "deploys.clouds.settings", "deploys.policies.base"])
+@pytest.mark.parametrize("name", ["deploys.policies.vcenter", "deploys.policies.clouds", "inventories._clouds"])
 def test_may_be_what_an_inventory_imports_first(name: str) -> None:
     # Policies know the settings of what they are made on, which are made as policies are.
     subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT, check=True)

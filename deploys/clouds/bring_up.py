@@ -6,6 +6,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
 from deploys.clouds.machine import Order
+from deploys.clouds.proof import findings
 from deploys.clouds.seed import user_data
 from deploys.policies.cloud_vm import CloudVm
 from deploys.vsphere.seed.inventory import new_host
@@ -41,6 +42,7 @@ def bring_up(host: Host) -> None:
         known_hosts = str(member.data.get("ssh_known_hosts_file") or KNOWN_HOSTS)
         cloud.ready(name="Wait for its guest, and pin its host key", seconds=seconds, known_hosts=known_hosts)
         cloud.written_down(name="Write down where it is", record=record, place=place)
+    cloud.proved(name="Prove what was changed", prove=lambda crew: findings(crew, member.name, policy))
 
 
 def _order(member: Host, policy: CloudVm, token: str) -> Order:

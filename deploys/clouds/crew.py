@@ -28,6 +28,8 @@ class Crew:
 
     def __init__(self, cloud: Cloud, identities: Mapping[str, Identity]) -> None:
         self.cloud = cloud
+        self.touched: set[str] = set()
+        """Hosts at whose machines this run has changed something."""
         self._identities = dict(identities)
         self._lock = threading.RLock()
         self._found: list[Instance] | None = None

@@ -30,7 +30,7 @@ from deploys.clouds.machine import (
     Order,
     Volume,
 )
-from deploys.clouds.settings import Ec2
+from deploys.policies.clouds import Ec2
 
 USER_DATA_BYTES = 16 * 1024
 """Of user data, before it is encoded; EC2's own limit."""

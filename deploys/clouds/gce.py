@@ -30,7 +30,7 @@ from deploys.clouds.machine import (
     Order,
     Volume,
 )
-from deploys.clouds.settings import Gce
+from deploys.policies.clouds import Gce
 
 API = "https://compute.googleapis.com/compute/v1"
 SCOPE = "https://www.googleapis.com/auth/compute"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from deploys.clouds.machine import Cloud
-from deploys.clouds.settings import Ec2, Gce
 from deploys.errors import InputError
+from deploys.policies.clouds import Ec2, Gce
 
 
 def opened(settings: Ec2 | Gce) -> Cloud:

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, InstanceOf
 from typing_extensions import override
 
 from deploys.clouds.machine import MADE, MARK, NewDisk, Order
-from deploys.clouds.settings import Ec2, Gce
 from deploys.policies.base import Check, Item, Policy, Risk
+from deploys.policies.clouds import Ec2, Gce
 from deploys.policies.types import Cidr, Line, Word
 from deploys.vsphere.rows import AddressRule
 

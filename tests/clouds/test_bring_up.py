@@ -15,7 +15,7 @@ from deploys.vsphere.seed.host_keys import HostKey
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = """
-from deploys.clouds.settings import Ec2
+from deploys.policies.clouds import Ec2
 from deploys.policies.accounts import Accounts
 from deploys.policies.accounts_models import Root
 from deploys.policies.cloud_vm import CloudDisk, CloudVm

@@ -11,11 +11,13 @@ import pytest
 from deploys.clouds import crew as crews
 from deploys.clouds.crew import Crew, Identity
 from deploys.clouds.ec2 import Ec2Cloud, instance, request
-from deploys.clouds.machine import GONE, CloudError, NewDisk, Order
+from deploys.clouds.machine import GONE, CloudError, Instance, NewDisk, Order, Volume
 from deploys.clouds.opened import opened
+from deploys.clouds.proof import findings, wrong
 from deploys.clouds.ready import Waiting
-from deploys.clouds.settings import Ec2
 from deploys.errors import InputError
+from deploys.policies.cloud_vm import CloudDisk, CloudVm
+from deploys.policies.clouds import Ec2
 from deploys.policies.secret import Secret
 from deploys.vsphere.pins import Pin, pin
 from deploys.vsphere.rows import AddressRule
@@ -202,3 +204,16 @@ def test_user_data_that_is_too_large_is_refused_before_ec2_is_asked() -> None:
 
 def test_one_that_is_gone_is_none() -> None:
     assert instance({"InstanceId": "i-1", "State": {"Name": "shutting-down"}}, "ec2:x", {}).state == GONE
+
+
+def test_what_is_not_as_the_policy_says_is_told(aws, region) -> None:
+    policy = CloudVm(provider=region, image=ORDER.image, size="t3.small", tags={"role": "web"}, fleet="p",
+                     disks=[CloudDisk(device="/dev/sdf", gib=5)], groups=["sg-0123abcd"])  # fmt: skip
+    right = Instance("i-1", "web-1", "", "", "running", "p/web-1", size="t3.small", tags={"role": "web"},
+                     groups=("sg-0123abcd",), volumes=(Volume("/dev/sdf", "vol-1", 6),))  # fmt: skip
+    assert wrong(right, "web-1", policy) == []
+    other = replace(right, mark="", size="t3.large", tags={}, groups=(), volumes=(), state="stopped")
+    fields = [line.partition(":")[0] for line in wrong(other, "web-1", policy)]
+    assert fields == ["fleet", "size", "tags[role]", "groups", "disks[/dev/sdf]", "power"]
+    member = crew(region, "p/web-1")
+    assert findings(member, "web-1", policy, 0) == ["there is no machine any more"]

@@ -15,7 +15,7 @@ from deploys.clouds import gce
 from deploys.clouds.crew import Crew, Identity
 from deploys.clouds.gce import API, GceCloud, request
 from deploys.clouds.machine import STOPPED, CloudError, NewDisk, Order
-from deploys.clouds.settings import Gce
+from deploys.policies.clouds import Gce
 
 SETTINGS = Gce(project="acme-prod", zone="europe-west3-a")
 ZONE = f"{API}/projects/acme-prod/zones/europe-west3-a"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from deploys.clouds.machine import Instance
-from deploys.clouds.settings import Ec2, Gce
 from deploys.errors import InputError
 from deploys.policies.cloud_vm import CloudVm
+from deploys.policies.clouds import Ec2, Gce
 from deploys.vsphere.record import Known, note
 from inventories import _clouds
 from inventories._clouds import GceConnector, cloud_vms

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.clouds.settings import Ec2, Gce
 from deploys.errors import InputError
 from deploys.policies.cloud_vm import CloudDisk, CloudVm
+from deploys.policies.clouds import Ec2, Gce
 from deploys.policies.secret import Secret
 
 EC2 = Ec2(region="eu-central-1")
