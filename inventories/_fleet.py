@@ -13,6 +13,7 @@ raises one `InputError` with everything that is wrong, before any connection. A 
 from __future__ import annotations
 
 import fnmatch
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,17 +29,20 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.hardening import Hardening
-from deploys.policies.vm import Vm
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
+from inventories._recorded import recorded
 
 OPTIONS = ("only", "prove", "why")
 """What every entry takes by `--data`. Any other name is the user's own, unless it looks like one of these."""
 MORE_OPTIONS = frozenset(
-    "address commit download exclude if_due journal minutes new no_way_back now old packages parts promote reboot "
-    "score seconds security snapshot sync to unblock unit version".split()
+    "address commit count detach download exclude expired hours if_due journal minutes name new no_way_back now old "
+    "packages parts promote reboot remove score seconds security snapshot sync to unblock unit version".split()
 )
 """What single entries and fixes take. Nothing is held against these: `ssh_port` looks like `snapshot`."""
+
+EACH_BY_NAME = frozenset({"vm_remove.py", "vm_terminate.py"})
+"""Entries that are told each host by its name, as what they do is not undone."""
 
 Entry = tuple[str, dict[str, Any]]
 _Given = tuple[tuple[Source, int], ...]
@@ -108,16 +112,16 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
-    brings_up = _brings_up()
-    connector = "vm" if brings_up else connector
+    about_machines = any(is_about_machines(word) for word in _entries())
+    connector = "vm" if about_machines else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
     known: _Known = {}
     for member in hosts:
         effective = _effective(member, problems, known)
-        data = {**_recorded(member, effective), **member.data, "policies": effective}
-        reached = "cloud" if brings_up and effective.get(CloudVm.name) else connector
+        data = {**recorded(member, effective), **member.data, "policies": effective}
+        reached = "cloud" if about_machines and effective.get(CloudVm.name) else connector
         entry = (f"@{reached}/{member.name}", data)
         entries.append(entry)
         for joined in member.groups:
@@ -130,26 +134,16 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     return entries
 
 
-def _brings_up() -> bool:
-    """Whether this run is about the machines themselves, which may not be there yet."""
+def _entries() -> list[str]:
+    """What the run is to carry out, as its command line says."""
     context = click.get_current_context(silent=True)
     operations = context.params.get("operations") if context is not None else None
-    return any(Path(str(word)).name == "vm.py" for word in operations or ())
+    return [str(word) for word in operations or ()]
 
 
-def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
-    """Where the machine of a host was last seen, when the inventory says nothing else."""
-    policy = effective.get(Vm.name) or effective.get(CloudVm.name)
-    # Images for clouds have an sshd_config without the subsystem of SFTP.
-    more = {"ssh_file_transfer_protocol": "scp"} if isinstance(policy, CloudVm) else {}
-    if policy is None or "ssh_hostname" in member.data:
-        return more
-    from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - for those that have machines of ours
-
-    written = known(Path(member.data.get("vm_record") or DEFAULT)).get(member.name)
-    if written is None or not written.address:
-        return {"ssh_why_not": "no address of its machine is written down: run deploys/vm.py, which makes it"}
-    return {"ssh_hostname": written.address, **more}
+def is_about_machines(entry: str) -> bool:
+    """Whether an entry is about the machines themselves, which may not be there: vm.py, and those named vm_*.py."""
+    return re.fullmatch(r"vm(_\w+)?\.py", Path(entry).name) is not None
 
 
 def _effective(member: Host, problems: list[str], known: _Known) -> Effective:
@@ -245,6 +239,21 @@ def _never_ask() -> None:
     config.FAIL_PERCENT = None
 
 
+def each_by_name(
+    entries: Sequence[str], limits: Sequence[str], names: Iterable[str], groups: Iterable[str]
+) -> list[str]:
+    """What is wrong with the limits, where an entry is told each host by its name."""
+    if not any(Path(entry).name in EACH_BY_NAME for entry in entries):
+        return []
+    if not limits:
+        return ["name the host by --limit: this is never done to all of them"]
+    return [
+        f"--limit {limit}: name each host by a --limit of its own: this is never done to groups and patterns"
+        for limit in limits
+        if limit not in names or limit in groups or any(letter in limit for letter in "*?[")
+    ]
+
+
 def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str]:
     """What is wrong with pyinfra's own command line, when there is one.
 
@@ -254,7 +263,7 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
     if context is None or "limit" not in context.params:
         return []
     known = [*names, *groups, "all", Path(str(context.params.get("inventory"))).stem]
-    if any(str(word).endswith("host.py") for word in context.params.get("operations") or ()):
+    if any(word.endswith("host.py") for word in _entries()):
         # Here as well as in the deploy file, which is never run when no host can be reached.
         from deploys._run import summarise_at_exit  # noqa: PLC0415 - only such a run needs the proof's machinery
 
@@ -264,12 +273,13 @@ def _command_line(names: Sequence[str], groups: Mapping[str, Group]) -> list[str
         _never_ask()
         if context.params.get("yes"):
             problems.append("--dry with -y would show no changes at all, as -y skips their detection: leave -y out")
-    for option in ("limit", "exclude"):
-        problems += [
-            f"--{option} {pattern}: no such host or group{near(pattern, known)}"
-            for pattern in context.params.get(option) or ()
-            if not any(fnmatch.fnmatch(name, pattern) for name in known)
-        ]
+    problems += each_by_name(_entries(), context.params.get("limit") or (), names, groups)
+    problems += [
+        f"--{option} {pattern}: no such host or group{near(pattern, known)}"
+        for option in ("limit", "exclude")
+        for pattern in context.params.get(option) or ()
+        if not any(fnmatch.fnmatch(name, pattern) for name in known)
+    ]
     for argument in context.params.get("data") or ():
         key, _, value = argument.partition("=")
         if key == "only":

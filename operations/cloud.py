@@ -252,3 +252,27 @@ def proved(prove: Callable[[Any], Sequence[str]]) -> Commands:
         yield FunctionCommand(fail, ("\n".join(wrong),), {})
     else:
         host.noop("it is as its policy says")
+
+
+@operation()
+def removed(record: str, place: str) -> Commands:
+    """
+    Remove the machine, with the disks that it was made with: only the one that is written down and bears the mark.
+
+    + record: path of the file in which it is written down
+    + place: the cloud and the region in it
+    """
+    seen = _seen()
+    if seen is None:
+        host.noop("there is no machine")
+        return
+    name = host.name
+
+    def remove(crew: Any) -> None:  # noqa: ANN401 - see OfCloud
+        from deploys.vsphere.record import Known, note  # noqa: PLC0415 - layers: operations come first
+
+        crew.terminate(name)
+        # Its id stays: the next machine of the host is asked for as the one that comes after it.
+        note(Path(record), name, Known(place, seen["id"]))
+
+    yield _changing(remove)

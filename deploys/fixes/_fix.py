@@ -20,7 +20,7 @@ Word = TypeVar("Word", bound=str)
 
 
 @cache
-def _required() -> None:
+def require_reason() -> None:
     """Refuse a run without a reason, once, before anything is read.
 
     Raises:
@@ -45,7 +45,7 @@ def begin_fix(deploy_file: str, what: str, *, in_window: bool = False) -> Owner:
     """
     known_to_inspect(deploy_file)
     summarise_at_exit()
-    _required()
+    require_reason()
     if in_window:
         require_open(now=yes("now"))
     owner = begin()

@@ -41,7 +41,15 @@ class Fleet:
     def __init__(self, aws, here: Path) -> None:
         self.aws, self.here, self.keys = aws, here, {}
 
-    def run(self, *more: str, size: str = "t3.small", gib: int = 5, cycle: bool = False, power: str = "on"):
+    def run(
+        self,
+        *more: str,
+        entry: str = "vm.py",
+        size: str = "t3.small",
+        gib: int = 5,
+        cycle: bool = False,
+        power: str = "on",
+    ):
         image = "ami-03cf127a"
         text = INVENTORY.format(
             url=self.aws.url, image=image, here=self.here, size=size, gib=gib, cycle=cycle, power=power
@@ -51,7 +59,7 @@ class Fleet:
         environment = {**os.environ, "T_ID": "AKIDTEST", "T_KEY": "very-secret-key"}
         program = Path(sys.executable).with_name("pyinfra")
         done = subprocess.run(
-            [program, self.here / "inventory.py", "deploys/vm.py", "-y", "--data", "seconds=60", *more],
+            [program, self.here / "inventory.py", f"deploys/{entry}", "-y", "--data", "seconds=60", *more],
             cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert "very-secret-key" not in done.stdout + done.stderr
@@ -166,3 +174,22 @@ def test_6_what_is_not_ours_is_left_alone(fleet) -> None:
     assert f"{machine['InstanceId']} is written down as web-1's, and it bears the mark 'other/web-1'" in done.stderr
     assert "web-2: ok; 1 change" in done.stderr
     assert fleet.machines()["web-2"]["State"]["Name"] == "stopped"
+
+
+def test_7_a_machine_is_removed_when_it_is_named_and_ours(fleet) -> None:
+    before = fleet.machines()
+    fix = {"entry": "fixes/vm_terminate.py", "size": "t3.large"}
+    pattern = fleet.run("--limit", "web-*", "--data", "why=test", **fix)
+    assert pattern.returncode == 1
+    assert "name each host by a --limit of its own" in pattern.stderr
+    assert fleet.machines() == before
+    done = fleet.run("--limit", "web-1", "--limit", "web-2", "--data", "why=test", **fix)
+    assert done.returncode == 1
+    # web-1 bears another mark since the test before this one.
+    assert "web-1: FAILED; 0 changes" in done.stderr, done.stderr
+    assert "web-2: ok; 1 change" in done.stderr, done.stderr
+    left = {each["InstanceId"] for each in fleet.aws.machines()}
+    assert before["web-2"]["InstanceId"] not in left
+    assert json.loads((fleet.here / "vms.json").read_text())["web-2"] == {
+        "vcenter": "ec2:eu-central-1", "uuid": before["web-2"]["InstanceId"], "address": "",
+    }  # fmt: skip

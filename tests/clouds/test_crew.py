@@ -217,3 +217,24 @@ def test_what_is_not_as_the_policy_says_is_told(aws, region) -> None:
     assert fields == ["fleet", "size", "tags[role]", "groups", "disks[/dev/sdf]", "power"]
     member = crew(region, "p/web-1")
     assert findings(member, "web-1", policy, 0) == ["there is no machine any more"]
+
+
+def test_one_that_only_begins_to_run_is_told_to_stop_when_it_runs(monkeypatch) -> None:
+    monkeypatch.setattr(crews, "LOOK_SECONDS", 0.0)
+    states = ["pending", "pending", "running", "running", "stopping", "stopped"]
+    told = []
+
+    class Slow:
+        place = "ec2:eu-central-1"
+
+        def ours(self, _ids):
+            state = states.pop(0) if len(states) > 1 else states[0]
+            return [Instance("i-1", "web-1", "", "", state, "f/web-1")]
+
+        def stop(self, machine):
+            told.append((machine, states[0]))
+
+    member = Crew(Slow(), {"web-1": Identity("f/web-1")})
+    member.stop("web-1")
+    assert told == [("i-1", "running")]
+    assert member.seen("web-1").state == "stopped"
