@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from deploys.clouds.seed import user_data
 from deploys.errors import InputError
 from deploys.policies.base import Item, Model
 from deploys.rules import rows
@@ -16,6 +17,7 @@ from deploys.verify.session import connect, loaded
 from deploys.vsphere.seed.inventory import asked_of, new_host
 from deploys.vsphere.seed.kickstart import Kickstart
 from deploys.vsphere.seed.shown import answers, shown, write_answers
+from inventories._clouds import cloud_policy
 from inventories._merge import Provenance, effective_of
 
 
@@ -82,6 +84,8 @@ def seed(inventory: str, host: str, *, iso: bool, output: Path | None) -> None:
             raise InputError(message)
         if output:
             write_answers(made, asked, output)
+        elif cloud_policy(member) is not None and not iso:
+            click.echo(user_data(made, "made-when-the-machine-is"))
         else:
             click.echo(answers(made, asked) if iso else shown(made))
 

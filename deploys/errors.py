@@ -18,7 +18,7 @@ from pyinfra_cli.exceptions import CliError
 
 _OURS = Path(__file__).resolve().parent.parent
 _MACHINERY = {Path("inventories", name) for name in ("_fleet.py", "_merge.py", "_hardened.py", "_ssh.py",
-                                                        "_batched.py", "_lab.py")}  # fmt: skip
+                                                        "_batched.py", "_clouds.py", "_lab.py")}  # fmt: skip
 
 
 class InputError(PyinfraError, CliError):  # type: ignore[misc]

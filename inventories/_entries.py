@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-EACH_BY_NAME = frozenset({"vm_remove.py"})
+EACH_BY_NAME = frozenset({"vm_remove.py", "vm_terminate.py"})
 """Entries that are told each host by its name, as what they do is not undone."""
 
 

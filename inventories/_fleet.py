@@ -26,11 +26,12 @@ from pyinfra import config, state
 from deploys.errors import InputError, near
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
+from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.hardening import Hardening
-from deploys.policies.vm import Vm
 from inventories._entries import each_by_name, entries_of_run, is_about_machines
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
+from inventories._recorded import recorded
 
 OPTIONS = ("only", "prove", "why")
 """What every entry takes by `--data`. Any other name is the user's own, unless it looks like one of these."""
@@ -108,15 +109,17 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         InputError: with every problem of every host.
     """
     problems: list[str] = []
-    connector = "vm" if any(is_about_machines(word) for word in entries_of_run()) else connector
+    about_machines = any(is_about_machines(word) for word in entries_of_run())
+    connector = "vm" if about_machines else connector
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
     known: _Known = {}
     for member in hosts:
         effective = _effective(member, problems, known)
-        data = {**_recorded(member, effective), **member.data, "policies": effective}
-        entry = (f"@{connector}/{member.name}", data)
+        data = {**recorded(member, effective), **member.data, "policies": effective}
+        reached = "cloud" if about_machines and effective.get(CloudVm.name) else connector
+        entry = (f"@{reached}/{member.name}", data)
         entries.append(entry)
         for joined in member.groups:
             joined.append(entry)
@@ -126,19 +129,6 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     if problems:
         raise InputError("the inventory cannot be used:\n    " + "\n    ".join(problems))
     return entries
-
-
-def _recorded(member: Host, effective: Effective) -> dict[str, Any]:
-    """Where the machine of a host was last seen, when the inventory says nothing else."""
-    policy = effective.get(Vm.name)
-    if policy is None or "ssh_hostname" in member.data:
-        return {}
-    from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - for those that have a vCenter
-
-    written = known(Path(member.data.get("vm_record") or DEFAULT)).get(member.name)
-    if written is None or not written.address:
-        return {"ssh_why_not": "no address of its machine is written down: run deploys/vm.py, which makes it"}
-    return {"ssh_hostname": written.address}
 
 
 def _effective(member: Host, problems: list[str], known: _Known) -> Effective:

@@ -93,14 +93,27 @@ def vms(
         InputError: the vCenter refuses, or nothing is known of it; `tags` are asked for and could not be read.
     """
     from deploys.vsphere.inventory import read  # noqa: PLC0415 - pyvmomi's import is for those that have a vCenter
-    from deploys.vsphere.rows import AddressRule  # noqa: PLC0415 - the same
 
     found = read(vcenter, max_age=max_age, offline=offline)
     asked = [each for each in (where, *(condition for condition, _ in groups)) if each is not None]
     if not found.tagged and any(each.tags for each in asked):
         message = f"vCenter {vcenter.place}: the tags could not be read, and the inventory selects by them"
         raise InputError(message)
-    chosen = [vm for vm in found.vms if not vm.template and (where is None or where.holds(vm))]
+    return hosts_of(found.vms, *given, where=where, groups=groups, address=address, **data)
+
+
+def hosts_of(
+    found: Sequence[Vm],
+    *given: Group | Policy,
+    where: Where | None = None,
+    groups: Sequence[tuple[Where, Group]] = (),
+    address: AddressRule | None = None,
+    **data: Any,  # noqa: ANN401 - pyinfra's host data
+) -> list[Host]:
+    """The hosts of machines that were read; the arguments are those of `vms`."""
+    from deploys.vsphere.rows import AddressRule  # noqa: PLC0415 - see vms()
+
+    chosen = [vm for vm in found if not vm.template and (where is None or where.holds(vm))]
     rule = address or AddressRule()
     return [
         _host(vm, name, [*given, *(group for condition, group in groups if condition.holds(vm))], rule, data)
@@ -141,8 +154,8 @@ def automatic_groups(vm: Vm) -> list[str]:
 _QUESTIONS = ("attribute", "cluster", "family", "name", "network", "power", "tag")
 
 
-def asked_for(text: str | None) -> tuple[Where, AddressRule]:
-    """`DC0/prod?tag=role:web&power=on&name=web-*&network=management` as what it means.
+def asked_for(text: str | None, connector: str = "@vsphere") -> tuple[Where, AddressRule]:
+    """`DC0/prod?tag=role:web&power=on&name=web-*&network=management` as what it means to a connector.
 
     Raises:
         InputError: there is no such question, or an answer is not of its form.
@@ -153,14 +166,16 @@ def asked_for(text: str | None) -> tuple[Where, AddressRule]:
     questions: dict[str, list[str]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _QUESTIONS:
-            message = f"@vsphere: no such question {name!r}{near(name, _QUESTIONS)}; there are {', '.join(_QUESTIONS)}"
+            message = (
+                f"{connector}: no such question {name!r}{near(name, _QUESTIONS)}; there are {', '.join(_QUESTIONS)}"
+            )
             raise InputError(message)
         questions.setdefault(name, []).append(value)
     pairs = {}
     for name in ("tag", "attribute"):
         parts = [value.partition(":") for value in questions.get(name, [])]
         if any(not separator for _, separator, _ in parts):
-            message = f"@vsphere: {name}= is written {name}=NAME:VALUE, such as tag=role:web"
+            message = f"{connector}: {name}= is written {name}=NAME:VALUE, such as tag=role:web"
             raise InputError(message)
         pairs[name] = {key: value for key, _, value in parts}
     last = {name: values[-1] for name, values in questions.items()}
@@ -169,7 +184,7 @@ def asked_for(text: str | None) -> tuple[Where, AddressRule]:
         attributes=pairs["attribute"], power=last.get("power"), cluster=last.get("cluster"),
     )  # fmt: skip
     if last.get("family", "4") not in {"4", "6"}:
-        message = f"@vsphere: family={last['family']}: 4 or 6"
+        message = f"{connector}: family={last['family']}: 4 or 6"
         raise InputError(message)
     return where, AddressRule(network=last.get("network"), family=int(last.get("family", "4")))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_is_imported_from_this_repository(name: str) -> None:
     module = importlib.import_module(name)
     assert Path(module.__file__).resolve() == ROOT / name / "__init__.py"
+
+
+@pytest.mark.parametrize("name", ["deploys.policies.vcenter", "deploys.policies.clouds", "inventories._clouds"])
+def test_may_be_what_an_inventory_imports_first(name: str) -> None:
+    # Policies know the settings of what they are made on, which are made as policies are.
+    subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT, check=True)

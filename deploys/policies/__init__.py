@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploys.errors import near
 from deploys.policies.accounts import Accounts
 from deploys.policies.base import Policy
+from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.docker import Docker
 from deploys.policies.files import Files
 from deploys.policies.firewall import Firewall
@@ -44,6 +45,7 @@ POLICIES: tuple[type[Policy], ...] = (
     Update,
     Hardening,
     Vm,
+    CloudVm,
 )
 
 

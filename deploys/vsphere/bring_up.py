@@ -149,7 +149,7 @@ def _summarise(run: State) -> None:
 
 def _line(run: State, member: Host) -> str:
     if member not in run.activated_hosts:
-        return f"{member.name}: it has no vm policy; nothing was done"
+        return f"{member.name}: it has no vm or cloud_vm policy; nothing was done"
     operations = [data.operation_meta for data in run.ops[member].values()]
     changes = sum(each.is_complete() and each.did_change() for each in operations)
     good = member not in run.failed_hosts and all(each.is_complete() and each.did_succeed() for each in operations)

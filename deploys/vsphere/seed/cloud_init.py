@@ -32,6 +32,16 @@ _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e\n]")
 
 
+@dataclass(frozen=True)
+class Channel:
+    """How a guest tells that it is ready, that it failed, and its key: by keys of guestinfo, or on its console."""
+
+    ready: str = READY
+    failed: str = FAILED
+    host_key: str = HOST_KEY
+    console: bool = False
+
+
 @dataclass(frozen=True, repr=False)
 class Seed:
     """What a new VM is given.
@@ -104,11 +114,13 @@ def metadata_of(host: NewHost, instance_id: str) -> dict[str, Any]:
     }
 
 
-def user_data_of(host: NewHost, instance_id: str, host_key: HostKey | None) -> dict[str, Any]:
-    """The user data."""
+def user_data_of(
+    host: NewHost, instance_id: str, host_key: HostKey | None, channel: Channel | None = None
+) -> dict[str, Any]:
+    """The user data; without a channel the guest answers through guestinfo."""
     prepare = render("seed/prepare.sh", groups=_numbered_groups(host), settings=sshd_settings(host))
     ready = render("seed/ready.sh", host=host, instance_id=instance_id, public_key=host_key and host_key.public,
-                   ready=READY, failed=FAILED, host_key=HOST_KEY)  # fmt: skip
+                   channel=channel or Channel())  # fmt: skip
     keys = {"ed25519_private": host_key.private, "ed25519_public": f"{host_key.public}\n"} if host_key else {}
     return {
         "prefer_fqdn_over_hostname": True,
