@@ -33,6 +33,7 @@ base = group(
         template="DC0/photon-5",
         cluster="DC0_C0",
         adapters=[Adapter(index=0, network="VM Network")],
+        annotation="Kept by Photon Fleet.",
         attributes={"owner": "operators"},
     ),
     Packages(
