@@ -252,11 +252,13 @@ def status() -> list[tuple[Spec, bool]]:
 
 
 def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5))."""
+    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5)). Nothing when it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    # Whoever has started it, and is to wait for it, may be busy.
+    return "" if state == "Z" else fields[18]
 
 
 def _end_life() -> None:
