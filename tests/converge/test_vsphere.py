@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from shlex import quote
 
 import pytest
 from pyVmomi import vim
@@ -65,10 +66,13 @@ def record() -> dict[str, dict[str, str]]:
 
 
 def login(name: str, command: str) -> str:
-    """As the first login is made: by the pinned key alone."""
+    """As the first login is made: by the pinned key alone, as root or by sudo."""
     options = ("-o", f"UserKnownHostsFile={state_dir() / 'machines_known_hosts'}", "-o", "StrictHostKeyChecking=yes")
     key = ("-i", str(state_dir() / "id"), "-o", "IdentitiesOnly=yes", "-o", f"HostKeyAlias={name}")
-    done = run("ssh", "-F", "none", *options, *key, f"root@{record()[name]['address']}", command)
+    user, sudo = ("ops", "sudo ") if name.startswith("edge") else ("root", "")
+    done = run(
+        "ssh", "-F", "none", *options, *key, f"{user}@{record()[name]['address']}", f"{sudo}sh -c {quote(command)}"
+    )
     assert done.status == 0, done.all
     return done.out
 

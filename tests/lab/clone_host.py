@@ -2,7 +2,8 @@
 
 Nobody can log in to it as it is made: root's password is known and has expired, there is no key of a host and none of a
 user. Debian's cloud-init reads the machine's guestinfo, through a stand-in for vmware-rpctool, in the four steps and
-before sshd, as on Photon. The lab gives the address, as a DHCP server would that knows the card.
+before sshd, as on Photon. The lab gives the address, as a DHCP server would that knows the card. The image knows one
+repository, whose key lies beside it, as Photon's does: a first login by sudo has that installed from there.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.lab import seed
+from tests.lab import packages, seed
 from tests.lab.host import LabHost
+from tests.lab.settings import REPOSITORY_HOST
 
 GUEST = Path(__file__).parent / "guest"
 HOSTNAME = "photon-machine"
+REPOSITORY = f"""[photon]
+name=Photon (lab)
+baseurl=http://{REPOSITORY_HOST}/photon
+gpgkey=file:///etc/pki/rpm-gpg/photon.asc
+gpgcheck=1
+enabled=1
+"""
 
 
 class CloneHost(LabHost):
@@ -38,4 +47,17 @@ class CloneHost(LabHost):
         for unit in (upper / "etc/systemd/system").glob("*.service"):
             (wanted / unit.name).symlink_to(f"../{unit.name}")
         seed.replace_text(upper / "etc/lab-vcenter", f"{self.spec.machine}\n", 0o600)
+        _repository(upper)
         (self.spec.directory / "seeded").touch()
+
+
+def _repository(upper: Path) -> None:
+    for name, text in (
+        ("yum.repos.d/photon.repo", REPOSITORY),
+        ("pki/rpm-gpg/photon.asc", packages.key_file().read_text()),
+    ):
+        path = upper / "etc" / name
+        for directory in reversed(path.relative_to(upper).parents[:-2]):
+            (upper / directory).mkdir(exist_ok=True)
+            (upper / directory).chmod(0o755)
+        seed.replace_text(path, text)
