@@ -1,0 +1,5 @@
+"""Waves of hosts, the gates between them, and the journal of what came of each: see docs/rollout.md.
+
+Rows are the truth: what was intended is written down before it is begun, and what came of it when it ended.
+`decide` says what is next; it knows no clock and does nothing. An engine does what it says.
+"""
