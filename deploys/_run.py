@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand
@@ -22,9 +23,12 @@ from deploys.errors import InputError
 from deploys.guard import NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
+from deploys.rollout import RESULT
 from deploys.verify import Verdict, prove, report
 from operations._contain import Commands, fail, operation
 
+if TYPE_CHECKING:
+    from deploys.rollout.store.rows import HostResult
 VERDICTS: dict[str, list[Verdict]] = {}
 """Host name -> what its proof found in this run."""
 
@@ -115,9 +119,39 @@ def _summarise(run: State) -> None:
     if not run.initialised or run.current_stage < StateStage.Connect:
         return
     members = [member for member in run.inventory if run.is_host_in_limit(member)]
+    if os.environ.get(RESULT):
+        # For who has started this run, and goes on by what came of each host.
+        from deploys.rollout.results import write_results  # noqa: PLC0415 - a person's run needs none of it
+
+        write_results({member.name: result for member in members if (result := _result(run, member)) is not None})
     lines = _after_execution(run, members) if run.is_executing else _before_execution(run, members)
     for line in ["", *lines] if lines else []:
         print(line, file=sys.stderr)
+
+
+def _result(run: State, member: Host) -> HostResult | None:
+    """What came of a host; None when the run ended before anything did."""
+    from deploys.rollout.model import Verdict  # noqa: PLC0415 - see _summarise
+    from deploys.rollout.store.rows import HostResult  # noqa: PLC0415 - see _summarise
+
+    if member not in run.activated_hosts:
+        return HostResult(Verdict.UNREACHABLE)
+    if not run.is_executing:
+        return (
+            HostResult(Verdict.FAILED, 0, "it failed while the run was prepared")
+            if member in run.failed_hosts
+            else None
+        )
+    changes = sum(
+        each.operation_meta.is_complete() and each.operation_meta.did_change() for each in run.ops[member].values()
+    )
+    line = _line(run, member)
+    words = "\n".join([line.partition(": ")[2], *UNDONE.get(member.name, [])])
+    if member.name in UNDONE:
+        undone = UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:"))
+        return HostResult(Verdict.REVERTED if undone else Verdict.FAILED, changes, words)
+    good = line.startswith((f"{member.name}: ok;", f"{member.name}: nothing to do;"))
+    return HostResult(Verdict.OK if good else Verdict.FAILED, changes, words)
 
 
 def _before_execution(run: State, members: list[Host]) -> list[str]:

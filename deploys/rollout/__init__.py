@@ -3,3 +3,6 @@
 Rows are the truth: what was intended is written down before it is begun, and what came of it when it ended.
 `decide` says what is next; it knows no clock and does nothing. An engine does what it says.
 """
+
+RESULT = "PHOTON_FLEET_RESULT"
+"""The environment's name of a file for what came of each host of a run: see results.py."""

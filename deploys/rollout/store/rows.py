@@ -1,0 +1,102 @@
+"""What is written down of a rollout, and how: values of the rows, and the specification as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from deploys.errors import InputError
+from deploys.rollout.model import Budget, Kind, OnFail, Spec, State, Verdict
+from deploys.rollout.waves import Wave
+
+SPEC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class New:
+    """A rollout that is to begin.
+
+    Args:
+        inventory: path of the file, from the top of the repository.
+        revision, base: the commit that is rolled out, and the one that hosts go back to.
+        who, why: for people, other runs and the hosts.
+    """
+
+    inventory: str
+    revision: str
+    base: str
+    who: str
+    why: str
+    spec: Spec
+    waves: Sequence[Wave]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A rollout as it is written down."""
+
+    id: int
+    created: datetime
+    inventory: str
+    revision: str
+    base: str
+    who: str
+    why: str
+    spec: Spec
+    state: State
+    words: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Hosts that one run takes. `key` names this attempt among all runs there ever were."""
+
+    id: int
+    rollout: int
+    wave: int
+    kind: Kind
+    attempt: int
+    hosts: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Rollout, unit and attempt."""
+        return f"{self.rollout}.{self.id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class HostResult:
+    """What came of a host in a unit. `words` are what a person is to know, one sentence a line."""
+
+    verdict: Verdict
+    changes: int = 0
+    words: str = ""
+
+
+def spec_to_text(spec: Spec) -> str:
+    """A specification as JSON, with its version."""
+    return json.dumps({"version": SPEC_VERSION, **asdict(spec), "approvals": sorted(spec.approvals)})
+
+
+def spec_from_text(text: str) -> Spec:
+    """The specification of a rollout.
+
+    Raises:
+        InputError: written by another version, whose fields mean something else.
+    """
+    given: dict[str, Any] = json.loads(text)
+    version = given.pop("version", None)
+    if version != SPEC_VERSION:
+        message = (
+            f"this rollout was begun by another version of Photon Fleet (specification {version}, here {SPEC_VERSION})"
+        )
+        raise InputError(message)
+    return Spec(
+        gates=tuple(given["gates"]), bake_seconds=tuple(given["bake_seconds"]), approvals=frozenset(given["approvals"]),
+        parallel=given["parallel"], failed=Budget(**given["failed"]), unreachable=Budget(**given["unreachable"]),
+        on_fail=OnFail(given["on_fail"]),
+    )  # fmt: skip
