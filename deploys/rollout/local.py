@@ -1,0 +1,125 @@
+"""The engine of one controller: a process that does what `decide` says, with a thread for each unit.
+
+Whatever it was in the middle of when it was killed is in the rows; another one goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+
+from deploys.errors import InputError
+from deploys.rollout.decide import Action, Ask, Wait, decide
+from deploys.rollout.model import Answer, State
+from deploys.rollout.place import Place
+from deploys.rollout.store.rows import HostResult, Rollout, Unit
+from deploys.rollout.store.sqlite import Store
+
+LOOK_SECONDS = 2.0
+"""How soon a command of a person in another terminal is noticed."""
+
+
+class Gates(Protocol):
+    """Asks gates."""
+
+    def ask(self, rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
+        """What a gate says of a wave, and why."""
+
+
+@contextmanager
+def only_controller(place: Place) -> Iterator[None]:
+    """Hold the state directory: one controller at a time.
+
+    Raises:
+        InputError: there is one already.
+    """
+    place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (place.state / "controller.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another controller works on {place.state}: `status` shows what it does"
+            raise InputError(message) from None
+        yield
+
+
+class Local:
+    """Plays a rollout to its end, or until a person is waited for.
+
+    Args:
+        opens: when the windows let a rollout go on, from now.
+        tell: is called with each wait, for who looks on.
+    """
+
+    def __init__(
+        self, store: Store, place: Place, gates: Gates, *,
+        opens: Callable[[datetime], datetime | None] = lambda now: now,
+        tell: Callable[[Wait], None] = lambda _: None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._place = place
+        self._gates = gates
+        self._opens = opens
+        self._tell = tell
+        self._clock = clock
+        self._done: queue.Queue[tuple[Unit, dict[str, HostResult]] | BaseException] = queue.Queue()
+        self._under_way: set[int] = set()
+
+    def play(self, ident: int) -> State:
+        """Go on with a rollout until it has ended, or waits for a person; returns its state."""
+        rollout = self._store.rollout(ident)
+        for unit in self._store.running(ident):
+            self._carry_out(rollout, unit)
+        while True:
+            now = self._clock()
+            view = self._store.view(ident, self._opens(now))
+            actions = decide(view, now)
+            if not actions:
+                return view.state
+            waits = [action for action in actions if isinstance(action, Wait)]
+            if not waits:
+                self._do(rollout, actions, now)
+                continue
+            self._tell(waits[0])
+            if not self._under_way and waits[0].until is None:
+                return view.state
+            self._until(waits[0].until, now)
+
+    def _do(self, rollout: Rollout, actions: list[Action], now: datetime) -> None:
+        for unit in self._store.apply(rollout.id, actions, now):
+            self._carry_out(rollout, unit)
+        for action in actions:
+            if isinstance(action, Ask):
+                answer, words = self._gates.ask(rollout, action.wave, action.gate)
+                self._store.answered(rollout.id, action.wave, action.gate, answer, words, self._clock())
+
+    def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
+        self._under_way.add(unit.id)
+
+        def work() -> None:
+            try:
+                self._done.put((unit, self._place.run(rollout, unit)))
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                self._done.put(error)
+
+        threading.Thread(target=work, name=f"unit {unit.key}", daemon=True).start()
+
+    def _until(self, moment: datetime | None, now: datetime) -> None:
+        """Until a unit ends, a moment comes, or it is time to look what people have said."""
+        seconds = LOOK_SECONDS
+        if moment is not None:
+            seconds = max(0.0, min(seconds, (moment - now).total_seconds()))
+        try:
+            ended = self._done.get(timeout=seconds)
+        except queue.Empty:
+            return
+        if isinstance(ended, BaseException):
+            raise ended
+        unit, results = ended
+        self._store.finish(unit, results, self._clock())
+        self._under_way.discard(unit.id)

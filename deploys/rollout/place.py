@@ -1,0 +1,101 @@
+"""What a rollout runs: a checkout of its revision, the command of a unit, and what the unit is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploys.errors import InputError
+from deploys.rollout import RESULT
+from deploys.rollout.model import Kind, Verdict
+from deploys.rollout.results import read_results
+from deploys.rollout.runonce import run_once
+from deploys.rollout.store.rows import HostResult, Rollout, Unit
+
+UNIT_SECONDS = 3600.0
+GIT_SECONDS = 60
+_LAST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rollouts of a repository keep what is not a row: checkouts, and what runs have said.
+
+    Args:
+        repository: its top.
+        state: the state directory.
+    """
+
+    repository: Path
+    state: Path
+
+    def tree(self, revision: str) -> Path:
+        """A checkout of a commit, made when it is not there: what people do at the repository changes nothing of it.
+
+        Raises:
+            InputError: there is no such commit.
+        """
+        path = self.state / "trees" / revision
+        if not (path / ".git").exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            git(self.repository, "worktree", "prune")
+            git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
+        return path
+
+    def run(self, rollout: Rollout, unit: Unit, seconds: float = UNIT_SECONDS) -> dict[str, HostResult]:
+        """Carry a unit out, once: what came of each host."""
+        tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
+        runs = self.state / "runs"
+        said = runs / f"{unit.key}.json"
+        env = {**os.environ, RESULT: str(said), "PYTHONPATH": str(tree), "COLUMNS": "160"}
+        ended = run_once(runs, unit.key, command(rollout, unit), seconds, env, tree)
+        found = read_results(said)
+        why = _why(ended.status, runs / f"{unit.key}.out")
+        return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
+
+
+def command(rollout: Rollout, unit: Unit) -> list[str]:
+    """The command line of a unit."""
+    limits = [word for name in unit.hosts for word in ("--limit", name)]
+    about = f"rollout {rollout.id}: {rollout.why}"
+    program = str(Path(sys.executable).with_name("pyinfra"))
+    return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
+
+
+def _why(status: int | None, out: Path) -> str:
+    """The last words of a run that has said nothing of a host."""
+    ended = "was never heard of again" if status is None else f"ended with {status}"
+    try:
+        lines = [line for line in out.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    return "\n".join([f"its run {ended}; {out} has all of it", *lines[-_LAST_LINES:]])
+
+
+def git(repository: Path, *words: str) -> str:
+    """What git prints.
+
+    Raises:
+        InputError: it fails, with its words.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *words], capture_output=True, text=True, check=False, timeout=GIT_SECONDS,
+            env=_quiet(os.environ),
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        message = f"git {words[0]}: {error}"
+        raise InputError(message) from error
+    if done.returncode:
+        message = f"git {words[0]}: {done.stderr.strip() or done.stdout.strip()}"
+        raise InputError(message)
+    return done.stdout.strip()
+
+
+def _quiet(env: Mapping[str, str]) -> dict[str, str]:
+    # Whoever is asked for a password by a rollout is not there.
+    return {**env, "GIT_TERMINAL_PROMPT": "0"}
