@@ -12,6 +12,7 @@ import click
 from deploys.clouds.seed import user_data
 from deploys.errors import InputError
 from deploys.policies.base import Item, Model
+from deploys.rollout.cli import COMMANDS
 from deploys.rules import rows
 from deploys.verify.session import connect, loaded
 from deploys.vsphere.seed.inventory import asked_of, new_host
@@ -88,6 +89,10 @@ def seed(inventory: str, host: str, *, iso: bool, output: Path | None) -> None:
             click.echo(user_data(made, "made-when-the-machine-is"))
         else:
             click.echo(answers(made, asked) if iso else shown(made))
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 def _leaves(model: Model, prefix: str = "") -> list[tuple[str, Any]]:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol
 
 from deploys.errors import InputError
 from deploys.rollout.decide import Action, Ask, Wait, decide
@@ -24,11 +23,8 @@ LOOK_SECONDS = 2.0
 """How soon a command of a person in another terminal is noticed."""
 
 
-class Gates(Protocol):
-    """Asks gates."""
-
-    def ask(self, rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
-        """What a gate says of a wave, and why."""
+Asker = Callable[[Rollout, int, str], tuple[Answer, str]]
+"""Asks a gate of a wave: what it says, and why."""
 
 
 @contextmanager
@@ -57,13 +53,13 @@ class Local:
     """
 
     def __init__(
-        self, store: Store, place: Place, gates: Gates, *,
+        self, store: Store, place: Place, ask: Asker, *,
         opens: Callable[[datetime], datetime | None] = lambda now: now,
         tell: Callable[[Wait], None] = lambda _: None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._store = store
         self._place = place
-        self._gates = gates
+        self._ask = ask
         self._opens = opens
         self._tell = tell
         self._clock = clock
@@ -95,7 +91,7 @@ class Local:
             self._carry_out(rollout, unit)
         for action in actions:
             if isinstance(action, Ask):
-                answer, words = self._gates.ask(rollout, action.wave, action.gate)
+                answer, words = self._ask(rollout, action.wave, action.gate)
                 self._store.answered(rollout.id, action.wave, action.gate, answer, words, self._clock())
 
     def _carry_out(self, rollout: Rollout, unit: Unit) -> None:

@@ -51,11 +51,16 @@ class Place:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
-        env = {**os.environ, RESULT: str(said), "PYTHONPATH": str(tree), "COLUMNS": "160"}
+        env = {**environment(tree), RESULT: str(said)}
         ended = run_once(runs, unit.key, command(rollout, unit), seconds, env, tree)
         found = read_results(said)
         why = _why(ended.status, runs / f"{unit.key}.out")
         return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """What a process is told that is to work with the code of a checkout, and not with the installed one."""
+    return {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "160"}
 
 
 def command(rollout: Rollout, unit: Unit) -> list[str]:

@@ -31,6 +31,8 @@ class New:
     who: str
     why: str
     spec: Spec
+    calendar: str
+    """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
 
 
@@ -46,6 +48,7 @@ class Rollout:
     who: str
     why: str
     spec: Spec
+    calendar: str
     state: State
     words: str
     since: datetime

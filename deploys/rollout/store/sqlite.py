@@ -35,7 +35,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with closing(self._connect()) as db:
+        with closing(self.connect()) as db:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN IMMEDIATE")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
@@ -48,7 +48,8 @@ class Store:
             message = f"{path} was written by another version of Photon Fleet ({found}, here {VERSION})"
             raise InputError(message)
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """A connection of its own."""
         db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA synchronous = FULL")
@@ -56,8 +57,9 @@ class Store:
         return db
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect()) as db:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction."""
+        with closing(self.connect()) as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -66,8 +68,9 @@ class Store:
                 raise
             db.execute("COMMIT")
 
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:  # noqa: ANN401 - what SQLite takes
-        with closing(self._connect()) as db:
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:  # noqa: ANN401 - what SQLite takes
+        """What a query finds."""
+        with closing(self.connect()) as db:
             return db.execute(query, values).fetchall()
 
     def create(self, new: New, at: datetime) -> int:
@@ -77,10 +80,10 @@ class Store:
             InputError: a host is in another rollout that has not ended.
         """
         when = at.isoformat()
-        with self._writing() as db:
+        with self.writing() as db:
             ident = db.execute(
-                "INSERT INTO rollout (created, inventory, revision, base, who, why, spec, state, since)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO rollout (created, inventory, revision, base, who, why, spec, calendar, state, since)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     when,
                     new.inventory,
@@ -89,6 +92,7 @@ class Store:
                     new.who,
                     new.why,
                     spec_to_text(new.spec),
+                    new.calendar,
                     State.RUNNING,
                     when,
                 ),
@@ -99,11 +103,11 @@ class Store:
                     "INSERT INTO wave (rollout, number, name, hosts, state, since) VALUES (?, ?, ?, ?, ?, ?)",
                     (ident, number, wave.name, len(wave.hosts), WaveState.WAITING, when),
                 )
-                _add_units(db, ident, number, Kind.CONVERGE, wave.units)
+                add_units(db, ident, number, Kind.CONVERGE, wave.units)
                 rows = [(ident, name, number) for name in wave.hosts]
                 db.executemany("INSERT INTO host (rollout, name, wave) VALUES (?, ?, ?)", rows)
-            _lock(db, ident, [name for wave in new.waves for name in wave.hosts])
-            _audit(db, ident, at, new.who, "begun", new.why)
+            lock(db, ident, [name for wave in new.waves for name in wave.hosts])
+            audited(db, ident, at, new.who, "begun", new.why)
             return ident
 
     def rollout(self, ident: int) -> Rollout:
@@ -112,7 +116,7 @@ class Store:
         Raises:
             InputError: there is none of that number.
         """
-        rows = self._rows("SELECT * FROM rollout WHERE id = ?", ident)
+        rows = self.rows("SELECT * FROM rollout WHERE id = ?", ident)
         if not rows:
             message = f"there is no rollout {ident}"
             raise InputError(message)
@@ -120,7 +124,7 @@ class Store:
 
     def rollouts(self, most: int = 20) -> list[Rollout]:
         """The newest ones first."""
-        return [_rollout(row) for row in self._rows("SELECT * FROM rollout ORDER BY id DESC LIMIT ?", most)]
+        return [_rollout(row) for row in self.rows("SELECT * FROM rollout ORDER BY id DESC LIMIT ?", most)]
 
     def view(self, ident: int, opens: datetime | None) -> View:
         """What is decided from: of units that are to come, only the next ones.
@@ -129,7 +133,7 @@ class Store:
             ident: the rollout.
             opens: when its windows let it go on.
         """
-        with closing(self._connect()) as db:
+        with closing(self.connect()) as db:
             db.execute("BEGIN")
             row = db.execute("SELECT * FROM rollout WHERE id = ?", (ident,)).fetchone()
             spec = spec_from_text(row["spec"])
@@ -141,31 +145,31 @@ class Store:
     def apply(self, ident: int, actions: Sequence[Action], at: datetime) -> list[Unit]:
         """Write down what was decided; returns the units that are to be started now."""
         started = []
-        with self._writing() as db:
+        with self.writing() as db:
             for action in actions:
                 match action:
                     case Start(unit):
                         started.append(_start(db, unit, at))
-                        _audit(db, ident, at, "", "unit started", f"{started[-1].key}: {' '.join(started[-1].hosts)}")
+                        audited(db, ident, at, "", "unit started", f"{started[-1].key}: {' '.join(started[-1].hosts)}")
                     case Enter(number, state, words):
-                        _enter(db, ident, number, state, words, at)
-                        _audit(db, ident, at, "", f"wave {number + 1} {state}", words)
+                        enter(db, ident, number, state, words, at)
+                        audited(db, ident, at, "", f"wave {number + 1} {state}", words)
                     case Become(state, words):
-                        _become(db, ident, state, words, at)
-                        _audit(db, ident, at, "", state, words)
+                        become(db, ident, state, words, at)
+                        audited(db, ident, at, "", state, words)
                     case Ask():
                         pass
         return started
 
     def running(self, ident: int) -> list[Unit]:
         """The units that are under way, also those whose controller has died."""
-        rows = self._rows("SELECT * FROM unit WHERE rollout = ? AND state = ?", ident, UnitState.RUNNING)
+        rows = self.rows("SELECT * FROM unit WHERE rollout = ? AND state = ?", ident, UnitState.RUNNING)
         return [_unit(row) for row in rows]
 
     def finish(self, unit: Unit, results: Mapping[str, HostResult], at: datetime) -> None:
         """Write down what came of a unit; a second time changes nothing."""
         column = "back" if unit.kind is Kind.BACK else "verdict"
-        with self._writing() as db:
+        with self.writing() as db:
             done = db.execute(
                 "UPDATE unit SET state = ?, ended = ? WHERE id = ? AND attempt = ? AND state = ?",
                 (UnitState.DONE, at.isoformat(), unit.id, unit.attempt, UnitState.RUNNING),
@@ -178,31 +182,32 @@ class Store:
                     f"UPDATE host SET {column} = ?, changes = ?, words = ? WHERE rollout = ? AND name = ?",  # noqa: S608 - ours
                     (result.verdict, result.changes, result.words, unit.rollout, name),
                 )
-                _audit(db, unit.rollout, at, "", f"{unit.kind} {result.verdict}", name)
+                audited(db, unit.rollout, at, "", f"{unit.kind} {result.verdict}", name)
 
     def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str, at: datetime) -> None:
         """Write down what a gate says."""
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute(
                 "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
                 (ident, wave, gate, answer, words, at.isoformat()),
             )
-            _audit(db, ident, at, "", f"gate {gate}: {answer}", words)
-
-    def audit(self, ident: int) -> list[tuple[str, str, str, str]]:
-        """When, who, what, about what."""
-        rows = self._rows("SELECT at, who, event, about FROM audit WHERE rollout = ? ORDER BY id", ident)
-        return [tuple(row) for row in rows]
+            audited(db, ident, at, "", f"gate {gate}: {answer}", words)
 
 
-def _add_units(db: sqlite3.Connection, ident: int, wave: int, kind: Kind, units: Sequence[Sequence[str]]) -> None:
+def add_units(db: sqlite3.Connection, ident: int, wave: int, kind: Kind, units: Sequence[Sequence[str]]) -> None:
+    """Units that are to come."""
     db.executemany(
         "INSERT INTO unit (rollout, wave, kind, state, hosts) VALUES (?, ?, ?, ?, ?)",
         [(ident, wave, kind, UnitState.PENDING, json.dumps(list(unit))) for unit in units],
     )
 
 
-def _lock(db: sqlite3.Connection, ident: int, names: Sequence[str]) -> None:
+def lock(db: sqlite3.Connection, ident: int, names: Sequence[str]) -> None:
+    """Take hosts for a rollout.
+
+    Raises:
+        InputError: another one has one of them.
+    """
     for name in names:
         try:
             db.execute("INSERT INTO host_lock VALUES (?, ?)", (name, ident))
@@ -224,7 +229,8 @@ def _start(db: sqlite3.Connection, unit: int, at: datetime) -> Unit:
     return _unit(db.execute("SELECT * FROM unit WHERE id = ?", (unit,)).fetchone())
 
 
-def _enter(db: sqlite3.Connection, ident: int, number: int, state: WaveState, words: str, at: datetime) -> None:
+def enter(db: sqlite3.Connection, ident: int, number: int, state: WaveState, words: str, at: datetime) -> None:
+    """A wave comes into a state."""
     db.execute(
         "UPDATE wave SET state = ?, since = ?, words = ? WHERE rollout = ? AND number = ?",
         (state, at.isoformat(), words, ident, number),
@@ -235,16 +241,18 @@ def _enter(db: sqlite3.Connection, ident: int, number: int, state: WaveState, wo
             "SELECT hosts FROM unit WHERE rollout = ? AND wave = ? AND kind = ? AND state = ? ORDER BY id",
             (ident, number, Kind.CONVERGE, UnitState.DONE),
         ).fetchall()
-        _add_units(db, ident, number, Kind.BACK, [json.loads(row["hosts"]) for row in units])
+        add_units(db, ident, number, Kind.BACK, [json.loads(row["hosts"]) for row in units])
 
 
-def _become(db: sqlite3.Connection, ident: int, state: State, words: str, at: datetime) -> None:
+def become(db: sqlite3.Connection, ident: int, state: State, words: str, at: datetime) -> None:
+    """A rollout comes into a state; with its end its hosts are free."""
     db.execute("UPDATE rollout SET state = ?, words = ?, since = ? WHERE id = ?", (state, words, at.isoformat(), ident))
     if state.ended:
         db.execute("DELETE FROM host_lock WHERE rollout = ?", (ident,))
 
 
-def _audit(db: sqlite3.Connection, ident: int, at: datetime, who: str, event: str, about: str) -> None:
+def audited(db: sqlite3.Connection, ident: int, at: datetime, who: str, event: str, about: str) -> None:
+    """A line of audit."""
     db.execute(
         "INSERT INTO audit (rollout, at, who, event, about) VALUES (?, ?, ?, ?, ?)",
         (ident, at.isoformat(), who, event, about),
@@ -255,7 +263,8 @@ def _rollout(row: sqlite3.Row) -> Rollout:
     return Rollout(
         id=row["id"], created=datetime.fromisoformat(row["created"]), inventory=row["inventory"],
         revision=row["revision"], base=row["base"], who=row["who"], why=row["why"], spec=spec_from_text(row["spec"]),
-        state=State(row["state"]), words=row["words"], since=datetime.fromisoformat(row["since"]),
+        calendar=row["calendar"], state=State(row["state"]), words=row["words"],
+        since=datetime.fromisoformat(row["since"]),
     )  # fmt: skip
 
 

@@ -1,0 +1,126 @@
+"""The commands about rollouts. All but `rollout` and `resume --stay` read and write rows alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from deploys.errors import InputError
+from deploys.rollout.begin import commit_of, person, place_of, planned, shown
+from deploys.rollout.decide import Wait
+from deploys.rollout.local import Local, only_controller
+from deploys.rollout.members import ask
+from deploys.rollout.model import Answer, State
+from deploys.rollout.place import Place
+from deploys.rollout.settings import Calendar
+from deploys.rollout.store.commands import Commands, Word
+from deploys.rollout.store.reports import hosts_of, progress
+from deploys.rollout.store.rows import Rollout
+from deploys.rollout.store.sqlite import Store
+
+STATUS = {State.DONE: 0, State.RUNNING: 0, State.PAUSED: 8, State.ABORTED: 9}
+"""Exit status by state; any other one is FAILED's."""
+FAILED = 5
+GATE_SECONDS = 3700
+"""The end of a gate that does not keep its own limit."""
+
+
+def _store(place: Place) -> Store:
+    return Store(place.state / "rollouts.sqlite")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--why", required=True, help="What it is for; hosts, other runs and the audit are told.")
+@click.option("--limit", multiple=True, help="Only these hosts, groups or patterns.")
+@click.option("--revision", default="HEAD", show_default=True, help="The commit that is rolled out.")
+@click.option("--base", default=None, help="The commit that hosts go back to. [default: the one before]")
+@click.option("--dry", is_flag=True, help="Only show the waves.")
+def rollout(inventory: str, why: str, limit: tuple[str, ...], revision: str, base: str | None, *, dry: bool) -> None:
+    """Bring the hosts of INVENTORY to their policies, wave by wave, and stop when a gate says so."""
+    place = place_of(Path.cwd())
+    commit = commit_of(place.repository, revision)
+    before = commit_of(place.repository, base or f"{commit}^")
+    new = planned(place, inventory, commit, limit, why, before)
+    for line in shown(new.waves):
+        click.echo(line)
+    if dry:
+        return
+    store = _store(place)
+    with only_controller(place):
+        ident = store.create(new, _now())
+        click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
+        _play(store, place, ident)
+
+
+def _play(store: Store, place: Place, ident: int) -> None:
+    last: list[str] = []
+    found = store.rollout(ident)
+
+    def tell(wait: Wait) -> None:
+        line = f"{progress(store, ident).line}; waits for {wait.words}"
+        if wait.until is not None:
+            line += f" until {wait.until:%Y-%m-%d %H:%M:%S} UTC"
+        if last[-1:] != [line]:
+            last[:] = [line]
+            click.echo(f"{_now():%H:%M:%S}  {line}")
+
+    def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
+        tree = place.tree(rollout.revision)
+        return ask(tree, rollout.inventory, gate, wave, hosts_of(store, ident, wave), GATE_SECONDS)
+
+    calendar = Calendar.model_validate_json(found.calendar)
+    state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident)
+    click.echo("\n".join(progress(store, ident).lines()))
+    sys.exit(STATUS.get(state, FAILED))
+
+
+@click.command()
+@click.argument("ident", type=int, required=False)
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+def status(ident: int | None, *, as_json: bool) -> None:
+    """Show a rollout (the newest one), its waves and its hosts that are not well."""
+    store = _store(place_of(Path.cwd()))
+    found = progress(store, ident if ident is not None else _newest(store))
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))
+    sys.exit(STATUS.get(found.rollout.state, FAILED))
+
+
+def _newest(store: Store) -> int:
+    newest = store.rollouts(1)
+    if not newest:
+        message = "there has been no rollout"
+        raise InputError(message)
+    return newest[0].id
+
+
+@click.command()
+@click.argument("ident", type=int)
+def serve(ident: int) -> None:
+    """Go on with rollout IDENT, whose controller has died, or which waited for somebody."""
+    place = place_of(Path.cwd())
+    store = _store(place)
+    with only_controller(place):
+        _play(store, place, ident)
+
+
+def _saying(word: Word) -> click.Command:
+    @click.command(word, help=f"Say {word} to rollout IDENT, also from another terminal.")
+    @click.argument("ident", type=int)
+    def say(ident: int) -> None:
+        store = _store(place_of(Path.cwd()))
+        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word, _now())}")
+
+    return say
+
+
+COMMANDS = (rollout, status, serve, *(_saying(word) for word in get_args(Word)))

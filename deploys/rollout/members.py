@@ -1,0 +1,132 @@
+"""Who is in a rollout, and what its inventory says of it and of its gates: asked of a checkout of its revision.
+
+In a process of its own, whose modules are those of that checkout:
+
+    python -m deploys.rollout.members INVENTORY [LIMIT...]                 a JSON object: settings, gates, hosts
+    python -m deploys.rollout.members --ask GATE WAVE INVENTORY [HOST...]  a JSON object: answer, words
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.host import Host
+
+from deploys.errors import InputError
+from deploys.policies.vm import Vm
+from deploys.rollout.gates import asked
+from deploys.rollout.model import Answer
+from deploys.rollout.settings import Rollout as Settings
+from deploys.rollout.waves import Candidate
+from deploys.verify.session import loaded
+from inventories._merge import Effective
+
+VARIABLE = "rollout"
+READ_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Members:
+    """What an inventory says. The gates of `settings` are left out: they may name secrets, and are asked by name."""
+
+    settings: Settings
+    gates: tuple[str, ...]
+    hosts: tuple[Candidate, ...]
+
+
+def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
+    """Ask a checkout.
+
+    Raises:
+        InputError: its inventory cannot be used.
+    """
+    given = _run(tree, READ_SECONDS, inventory, *limit)
+    hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
+    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts))
+
+
+def ask(tree: Path, inventory: str, gate: str, wave: int, hosts: Sequence[str], seconds: float) -> tuple[Answer, str]:
+    """Ask a gate; what goes wrong on the way is inconclusive."""
+    try:
+        given = _run(tree, seconds, "--ask", gate, str(wave), inventory, *hosts)
+    except InputError as error:
+        return Answer.INCONCLUSIVE, str(error)
+    return Answer(given["answer"]), str(given["words"])
+
+
+def _run(tree: Path, seconds: float, *words: str) -> dict[str, Any]:
+    from deploys.rollout.place import environment  # noqa: PLC0415 - the asked side needs none of it
+
+    command = [sys.executable, "-m", "deploys.rollout.members", *words]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment(tree), capture_output=True, text=True, check=False, timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        message = f"no answer within {seconds:g} s"
+        raise InputError(message) from error
+    if done.returncode:
+        raise InputError(done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}")
+    given: dict[str, Any] = json.loads(done.stdout)
+    return given
+
+
+def settings_of(inventory: str) -> Settings:
+    """What an inventory file says of its rollouts; the defaults when it says nothing.
+
+    Raises:
+        InputError: its variable `rollout` is something else.
+    """
+    found = runpy.run_path(inventory).get(VARIABLE, Settings())
+    if not isinstance(found, Settings):
+        message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
+        raise InputError(message)
+    return found
+
+
+def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
+    with loaded(inventory, limit) as session:
+        settings = settings_of(inventory)
+        hosts = [_candidate(member, settings) for member in session.hosts]
+    return {
+        "settings": settings.model_dump(mode="json", exclude={"gates"}),
+        "gates": [gate.name for gate in settings.gates],
+        "hosts": [{"name": each.name, "groups": each.groups, "domains": sorted(each.domains)} for each in hosts],
+    }
+
+
+def _candidate(member: Host, settings: Settings) -> Candidate:
+    effective = member.data.get("policies")
+    policy = effective.get(Vm.name) if isinstance(effective, Effective) else None
+    domains = set()
+    if isinstance(policy, Vm) and policy.apart and "rule" in settings.domains:
+        domains.add(f"rule:{policy.apart}")
+    return Candidate(member.name, tuple(member.groups), frozenset(domains))
+
+
+def main(words: Sequence[str]) -> int:
+    """Answer on standard output."""
+    try:
+        if words[0] == "--ask":
+            gate, wave, inventory, *hosts = words[1:]
+            answer, why = asked(settings_of(inventory).gates, gate, int(wave), hosts)
+            told: dict[str, Any] = {"answer": answer, "words": why}
+        else:
+            told = _told(words[0], words[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""How a fleet's rollouts go on: what an inventory file says in its variable `rollout`.
+
+rollout = Rollout(
+waves=[Share(count=1), Share(percent=10), Share(group="web"), Share()],
+failed=Most(wave=0), bake_minutes=[10, 30], gates=[HttpGate(name="alerts", url=...)], on_fail="all go back",
+)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from deploys.policies.base import Item, Model
+from deploys.policies.secret import Secret
+from deploys.policies.types import Line, Word
+from deploys.policies.update_window import Freeze, Window, opens_next
+from deploys.rollout.model import Budget, OnFail, Spec
+from deploys.rollout.waves import Step
+
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class Share(Model):
+    """The hosts of a wave: so many, so many percent of all, those of a group that are left, or simply all that are."""
+
+    count: Annotated[int, Field(ge=1)] | None = None
+    percent: Percent | None = None
+    group: Word | None = None
+    apart: bool = True
+    """No two of one failure domain; what would be goes into later waves."""
+    approval: bool = False
+    """A person lets it begin."""
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        given = [name for name in ("count", "percent", "group") if getattr(self, name) is not None]
+        if len(given) > 1:
+            yield f"{' and '.join(given)} are given: at most one of them"
+
+    def step(self) -> Step:
+        """The same for the plan."""
+        rest = self.count is None and self.percent is None and self.group is None
+        return Step(count=self.count, percent=self.percent, group=self.group, rest=rest, apart=self.apart)
+
+
+class Most(Model):
+    """How many hosts may fail (or be unreachable) before a wave is over; the smallest limit counts."""
+
+    wave: Annotated[int, Field(ge=0)] | None = None
+    wave_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    whole: Annotated[int, Field(ge=0)] | None = None
+    whole_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+
+    def budget(self) -> Budget:
+        """The same for the decision."""
+        return Budget(self.wave, self.wave_percent, self.whole, self.whole_percent)
+
+
+class CommandGate(Item):
+    """A command on the controller: 0 passes, 75 cannot tell, anything else fails.
+
+    PHOTON_FLEET_WAVE and PHOTON_FLEET_HOSTS in its environment say of whom.
+    """
+
+    name: Word
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+
+
+class HttpGate(Item):
+    """A question over HTTP from the controller: passes when the answer has the status, and the text that is sought."""
+
+    name: Word
+    url: Line
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    contains: str = ""
+    absent: str = ""
+    """A text that must not be in the answer."""
+    token: Secret | None = None
+    """Sent as a bearer token."""
+    seconds: Annotated[float, Field(gt=0, le=300)] = 10
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        if not re.match(r"https?://", self.url):
+            yield f"url: {self.url!r} is no http or https address"
+        if self.token is not None and not self.url.startswith("https://"):
+            yield "token: it is sent over https alone"
+
+
+class SilenceGate(Item):
+    """Silence of alerts: a query of Prometheus' (`/api/v1/query`) whose answer is to be empty."""
+
+    name: Word
+    url: Line
+    """Of the server, such as https://prometheus.example.com"""
+    query: Annotated[str, Field(min_length=1)] = 'ALERTS{alertstate="firing"}'
+    token: Secret | None = None
+    seconds: Annotated[float, Field(gt=0, le=300)] = 10
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        if not re.match(r"https?://", self.url):
+            yield f"url: {self.url!r} is no http or https address"
+
+
+Gate = CommandGate | HttpGate | SilenceGate
+
+
+class Calendar(Model):
+    """When rollouts go on."""
+
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+
+    def opens(self, now: datetime) -> datetime | None:
+        """The next moment, in UTC: now, if it is one; None when there is none for more than a year."""
+        return opens_next(self.windows, self.freezes, now)
+
+
+class Rollout(Model):
+    """How a rollout goes on."""
+
+    waves: tuple[Share, ...] = (Share(count=1), Share(percent=10), Share())
+    """What is left over goes last."""
+    failed: Most = Most(wave=0)
+    unreachable: Most = Most(whole_percent=10)
+    bake_minutes: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0,)
+    """Of each wave, from its last run to its gates; the last one goes for all that follow."""
+    gates: tuple[Gate, ...] = ()
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    parallel: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many runs are under way at once."""
+    unit_hosts: Annotated[int, Field(ge=1, le=200)] = 20
+    """How many hosts one run takes."""
+    on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
+    domains: tuple[Literal["rule", "esxi", "datastore"], ...] = ("rule",)
+    """What tells failure domains apart: the vm policy's `apart`, and where the machine is, as the vCenter said last."""
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        names = [gate.name for gate in self.gates]
+        for name in sorted({each for each in names if names.count(each) > 1}):
+            yield f"gates: {name} is given twice"
+
+    def spec(self, gates: tuple[str, ...]) -> Spec:
+        """What is written down with a rollout whose gates are called so."""
+        return Spec(
+            gates=gates, parallel=self.parallel,
+            bake_seconds=tuple(minutes * 60 for minutes in self.bake_minutes),
+            approvals=frozenset(number for number, share in enumerate(self.waves) if share.approval),
+            failed=self.failed.budget(), unreachable=self.unreachable.budget(), on_fail=OnFail(self.on_fail),
+        )  # fmt: skip
