@@ -46,13 +46,20 @@ class Place:
             git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
         return path
 
+    def command(self, rollout: Rollout, unit: Unit) -> list[str]:
+        """The command line of a unit."""
+        limits = [word for name in unit.hosts for word in ("--limit", name)]
+        about = f"rollout {rollout.id}: {rollout.why}"
+        program = str(Path(sys.executable).with_name("pyinfra"))
+        return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
+
     def run(self, rollout: Rollout, unit: Unit, seconds: float = UNIT_SECONDS) -> dict[str, HostResult]:
         """Carry a unit out, once: what came of each host."""
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
         env = {**environment(tree), RESULT: str(said)}
-        ended = run_once(runs, unit.key, command(rollout, unit), seconds, env, tree)
+        ended = run_once(runs, unit.key, self.command(rollout, unit), seconds, env, tree)
         found = read_results(said)
         why = _why(ended.status, runs / f"{unit.key}.out")
         return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
@@ -61,14 +68,6 @@ class Place:
 def environment(tree: Path) -> dict[str, str]:
     """What a process is told that is to work with the code of a checkout, and not with the installed one."""
     return {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "160"}
-
-
-def command(rollout: Rollout, unit: Unit) -> list[str]:
-    """The command line of a unit."""
-    limits = [word for name in unit.hosts for word in ("--limit", name)]
-    about = f"rollout {rollout.id}: {rollout.why}"
-    program = str(Path(sys.executable).with_name("pyinfra"))
-    return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
 
 
 def _why(status: int | None, out: Path) -> str:

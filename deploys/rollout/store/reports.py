@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploys.rollout.model import Verdict, WaveState
@@ -38,12 +38,35 @@ class WaveLine:
 
 
 @dataclass(frozen=True)
+class Unwell:
+    """A host that did not become what it should, or did not go back."""
+
+    host: str
+    verdict: str
+    back: str | None
+    words: str
+    back_words: str
+
+    def lines(self) -> list[str]:
+        """For people."""
+        went = (
+            ""
+            if self.back is None
+            else "; it went back"
+            if self.back == Verdict.OK
+            else f"; NOT gone back: {self.back}"
+        )
+        more = self.back_words.splitlines() if self.back not in {None, Verdict.OK} else []
+        return [f"{self.host}: {self.verdict}{went}", *(f"    {line}" for line in [*self.words.splitlines(), *more])]
+
+
+@dataclass(frozen=True)
 class Progress:
-    """A rollout as it stands. `unwell` are hosts that are not as they should be: name, verdict, words."""
+    """A rollout as it stands."""
 
     rollout: Rollout
     waves: Sequence[WaveLine]
-    unwell: Sequence[tuple[str, str, str]]
+    unwell: Sequence[Unwell]
     answers: Sequence[tuple[int, str, str, str]]
 
     @property
@@ -65,8 +88,8 @@ class Progress:
         lines = [f"rollout {of.id} of {of.revision[:12]} by {of.who}: {of.why}",
                  f"{of.state}{f': {of.words}' if of.words else ''}", *map(str, self.waves)]  # fmt: skip
         lines += [f"gate {gate} of wave {wave + 1}: {answer} ({words})" for wave, gate, answer, words in self.answers]
-        for name, verdict, words in self.unwell[:_MOST_HOSTS]:
-            lines += [f"{name}: {verdict}", *(f"    {line}" for line in words.splitlines())]
+        for each in self.unwell[:_MOST_HOSTS]:
+            lines += each.lines()
         if len(self.unwell) > _MOST_HOSTS:
             lines.append(f"... and {len(self.unwell) - _MOST_HOSTS} more")
         return lines
@@ -85,7 +108,7 @@ class Progress:
                 {"wave": wave + 1, "gate": gate, "answer": answer, "words": words}
                 for wave, gate, answer, words in self.answers
             ],
-            "unwell": [{"host": name, "verdict": verdict, "words": words} for name, verdict, words in self.unwell],
+            "unwell": [asdict(each) for each in self.unwell],
         }  # fmt: skip
 
 
@@ -114,12 +137,11 @@ def progress(store: Store, ident: int) -> Progress:
         for row in store.rows("SELECT * FROM wave WHERE rollout = ? ORDER BY number", ident)
     ]  # fmt: skip
     unwell = store.rows(
-        "SELECT name, coalesce(back, verdict) AS found, words FROM host WHERE rollout = ? AND found <> ?"
-        " ORDER BY wave, name",
-        ident, Verdict.OK,
+        "SELECT name, verdict, back, words, back_words FROM host"
+        " WHERE rollout = ? AND (verdict <> ? OR back <> ?) ORDER BY wave, name", ident, Verdict.OK, Verdict.OK,
     )  # fmt: skip
     answers = store.rows("SELECT wave, gate, answer, words FROM answer WHERE rollout = ? ORDER BY wave, gate", ident)
-    return Progress(found, waves, [tuple(row) for row in unwell], [tuple(row) for row in answers])
+    return Progress(found, waves, [Unwell(*row) for row in unwell], [tuple(row) for row in answers])
 
 
 def audit(store: Store, ident: int) -> list[tuple[str, str, str, str]]:

@@ -17,7 +17,7 @@ CREATE TABLE unit (
 CREATE INDEX unit_by_state ON unit (rollout, wave, kind, state, id);
 CREATE TABLE host (
   rollout INTEGER NOT NULL, name TEXT NOT NULL, wave INTEGER NOT NULL, verdict TEXT, back TEXT, changes INTEGER,
-  words TEXT NOT NULL DEFAULT '', PRIMARY KEY (rollout, name), FOREIGN KEY (rollout, wave) REFERENCES wave
+  words TEXT NOT NULL DEFAULT '', back_words TEXT NOT NULL DEFAULT '', PRIMARY KEY (rollout, name), FOREIGN KEY (rollout, wave) REFERENCES wave
 );
 CREATE INDEX host_by_verdict ON host (rollout, wave, verdict);
 CREATE TABLE answer (

@@ -168,7 +168,7 @@ class Store:
 
     def finish(self, unit: Unit, results: Mapping[str, HostResult], at: datetime) -> None:
         """Write down what came of a unit; a second time changes nothing."""
-        column = "back" if unit.kind is Kind.BACK else "verdict"
+        column, words = ("back", "back_words") if unit.kind is Kind.BACK else ("verdict", "words")
         with self.writing() as db:
             done = db.execute(
                 "UPDATE unit SET state = ?, ended = ? WHERE id = ? AND attempt = ? AND state = ?",
@@ -179,7 +179,7 @@ class Store:
             for name in unit.hosts:
                 result = results.get(name, HostResult(Verdict.UNKNOWN, words="the run ended without a word on it"))
                 db.execute(
-                    f"UPDATE host SET {column} = ?, changes = ?, words = ? WHERE rollout = ? AND name = ?",  # noqa: S608 - ours
+                    f"UPDATE host SET {column} = ?, changes = ?, {words} = ? WHERE rollout = ? AND name = ?",  # noqa: S608 - ours
                     (result.verdict, result.changes, result.words, unit.rollout, name),
                 )
                 audited(db, unit.rollout, at, "", f"{unit.kind} {result.verdict}", name)

@@ -1,0 +1,169 @@
+"""Rollouts that are really played: by threads, processes and rows, with everything that may happen to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from deploys.errors import InputError
+from deploys.rollout.local import only_controller
+from deploys.rollout.model import Answer, Budget, Kind, OnFail, Spec, State
+from deploys.rollout.store.commands import Commands
+from deploys.rollout.store.reports import audit, progress
+from tests.rollout.played import ROOT, World
+
+KILLS = int(os.environ.get("KILLS", "6"))
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path / "state")
+
+
+def say(world: World, ident: int, word) -> str:
+    return Commands(world.store, "bob@ctl").say(ident, word, datetime.now(UTC))
+
+
+def test_waves_follow_each_other(world) -> None:
+    ident = world.begin([[1], [2, 2]], Spec(gates=("alerts",), parallel=2))
+    assert world.play(ident) is State.DONE
+    assert world.touched()[0] == "web-0"
+    assert sorted(world.touched()) == [f"web-{number}" for number in range(5)]
+    assert [wave.counts for wave in progress(world.store, ident).waves] == [{"ok": 1}, {"ok": 4}]
+
+
+def test_a_bad_canary_goes_back_and_nobody_else_is_touched(world) -> None:
+    world.become(0, {"web-0": "failed"})
+    ident = world.begin([[1], [3]], Spec(on_fail=OnFail.BACK_ALL))
+    assert world.play(ident) is State.WENT_BACK
+    assert (world.touched(), world.touched(Kind.BACK)) == (["web-0"], ["web-0"])
+    text = "\n".join(progress(world.store, ident).lines())
+    assert "web-0: failed; it went back" in text
+    assert "3 to come" in text
+
+
+def test_a_gate_that_says_no_takes_the_wave_back(world) -> None:
+    ident = world.begin([[1], [3]], Spec(gates=("alerts",), on_fail=OnFail.BACK_WAVE))
+    assert world.play(ident, Answer.FAIL) is State.WENT_BACK
+    assert world.touched(Kind.BACK) == ["web-0"]
+
+
+def test_a_gate_that_cannot_tell_waits_for_a_person(world) -> None:
+    ident = world.begin([[1], [1]], Spec(gates=("alerts",)))
+    assert world.play(ident, Answer.INCONCLUSIVE) is State.PAUSED
+    assert world.touched() == ["web-0"]
+    say(world, ident, "resume")
+    assert world.play(ident) is State.DONE
+
+
+def test_a_host_is_in_one_rollout_at_a_time_and_the_refusal_names_the_other(world) -> None:
+    first = world.begin([[2]])
+    with pytest.raises(InputError, match=f"web-0 is in rollout {first} of ann@ctl [(]a test[)], which is running"):
+        world.begin([[1]])
+    world.begin([[1]], prefix="db")
+    assert world.play(first) is State.DONE
+    world.begin([[1]])
+
+
+def test_one_controller_at_a_time(world) -> None:
+    with only_controller(world.place), pytest.raises(InputError, match="another controller works on"):
+        world.play(world.begin([[1]]))
+
+
+def test_people_steer_it_from_another_terminal(world) -> None:
+    world.become(0.3, {})
+    ident = world.begin([[1], [1], [1]], Spec(approvals=frozenset({1})))
+    thread = threading.Thread(target=world.play, args=(ident,))
+    thread.start()
+    thread.join(20)
+    assert world.touched() == ["web-0"]
+    assert say(world, ident, "approve") == "wave 2 may begin"
+    with pytest.raises(InputError, match="is running; this is for one that is paused"):
+        say(world, ident, "resume")
+    say(world, ident, "pause")
+    assert world.play(ident) is State.PAUSED
+    assert world.touched() == ["web-0"]
+    say(world, ident, "resume")
+    say(world, ident, "abort")
+    assert world.play(ident) is State.ABORTED
+    assert world.touched() == ["web-0"]
+    with pytest.raises(InputError, match="has ended: aborted"):
+        say(world, ident, "abort")
+    assert [(who, event) for _, who, event, _ in audit(world.store, ident) if who == "bob@ctl"] == [
+        ("bob@ctl", word) for word in ("approve", "pause", "resume", "abort")
+    ]
+
+
+def test_hosts_that_failed_are_tried_once_more(world) -> None:
+    world.become(0, {"web-1": "failed"})
+    ident = world.begin([[2], [1]])
+    assert world.play(ident) is State.STOPPED
+    world.become(0, {})
+    assert say(world, ident, "retry") == "1 host of wave 1 once more"
+    assert world.play(ident) is State.DONE
+    assert world.touched() == ["web-0", "web-1", "web-1", "web-2"]
+
+
+def test_a_rollout_that_is_done_can_still_go_back(world) -> None:
+    ident = world.begin([[1], [2]])
+    assert world.play(ident) is State.DONE
+    say(world, ident, "rollback")
+    assert world.play(ident) is State.WENT_BACK
+    assert world.touched(Kind.BACK) == ["web-1", "web-2", "web-0"]
+
+
+def test_runs_that_say_nothing_leave_their_hosts_unknown(world) -> None:
+    (world.place.state / "seconds").write_text("no number")
+    ident = world.begin([[1], [1]])
+    assert world.play(ident) is State.STOPPED
+    text = "\n".join(progress(world.store, ident).lines())
+    assert "web-0: unknown" in text
+    assert "could not convert string to float" in text
+
+
+def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(world, record_property) -> None:
+    """KILLS=30 kills more often."""
+    world.become(0.4, {"web-3": "unreachable"})
+    spec = Spec(parallel=3, unreachable=Budget(wave=1))
+    ident = world.begin([[1], [2, 2], [2, 2, 2, 2], [3, 3, 3, 3, 3]], spec)
+    chance = random.Random(time.time_ns())  # noqa: S311 - nobody is to guess it
+    kills = 0
+    command = [sys.executable, "-m", "tests.rollout.played", str(world.place.state), str(ident)]
+    while kills < KILLS and not world.store.rollout(ident).state.ended:
+        controller = subprocess.Popen(command, cwd=ROOT)
+        time.sleep(chance.uniform(0.2, 1.2))
+        if controller.poll() is None:
+            controller.send_signal(signal.SIGKILL)
+            kills += 1
+        controller.wait()
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == 0
+    record_property("summary", f"controllers of a rollout killed {kills} times")
+    assert kills
+    assert world.store.rollout(ident).state is State.DONE
+    _nothing_lost_repeated_or_overlapping(world)
+    events = [event for _, _, event, _ in audit(world.store, ident)]
+    assert events.count("converge ok") + events.count("converge unreachable") == 28
+    assert events.count("unit started") == len({line.key for line in world.log()})
+
+
+def _nothing_lost_repeated_or_overlapping(world: World) -> None:
+    spans = defaultdict(list)
+    for line in world.log():
+        spans[line.host].append((line.at, line.word, line.key))
+    assert len(spans) == 28
+    for found in spans.values():
+        assert [word for _, word, _ in sorted(found)] == ["begin", "end"]
+    waves = [range(1), range(1, 5), range(5, 13), range(13, 28)]
+    for earlier, later in pairwise(waves):
+        last = max(at for number in earlier for at, _, _ in spans[f"web-{number}"])
+        assert all(at >= last for number in later for at, _, _ in spans[f"web-{number}"])
