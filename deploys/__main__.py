@@ -1,131 +1,43 @@
-"""python -m deploys: what pyinfra's own command line does not tell."""
+"""python -m deploys: what pyinfra's own command line does not tell, and rollouts."""
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import Any
+from importlib import import_module
 
 import click
+from typing_extensions import override
 
-from deploys.clouds.seed import user_data
 from deploys.errors import InputError
-from deploys.policies.base import Item, Model
-from deploys.rollout.cli import COMMANDS
-from deploys.rules import rows
-from deploys.verify.session import connect, loaded
-from deploys.vsphere.seed.inventory import asked_of, new_host
-from deploys.vsphere.seed.kickstart import Kickstart
-from deploys.vsphere.seed.shown import answers, shown, write_answers
-from inventories._clouds import cloud_policy
-from inventories._merge import Provenance, effective_of
+
+REFUSED = 2
+ROLLOUTS = ("rollout", "status", "serve", "pause", "resume", "abort", "approve", "retry", "rollback")
+COMMANDS = {
+    **dict.fromkeys(("explain", "rules", "seed"), "deploys._look"),
+    **dict.fromkeys(ROLLOUTS, "deploys.rollout.cli"),
+}  # fmt: skip
 
 
-@click.group()
+class Lazy(click.Group):
+    """Commands whose modules are imported when they are used: `status` must not wait for what a converge needs."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        found = getattr(import_module(place), cmd_name)
+        assert isinstance(found, click.Command)  # noqa: S101 - for the type checker
+        return found
+
+
+@click.command(cls=Lazy)
 def main() -> None:
-    """Look at policies without changing a host."""
-
-
-@main.command()
-@click.argument("inventory")
-@click.argument("host")
-@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
-def explain(inventory: str, host: str, *, as_json: bool) -> None:
-    """Print the effective policy of HOST in INVENTORY, and where each value comes from."""
-    with loaded(inventory, [host]) as session:
-        member = session.hosts[0]
-        effective = effective_of(member)
-        if as_json:
-            report = {"host": member.name, "groups": member.groups, "policies": effective.to_json(),
-                      "provenance": effective.provenance}  # fmt: skip
-            click.echo(json.dumps(report, indent=2))
-            return
-        click.echo(f"{member.name}: {', '.join(member.groups)}")
-        for name, policy in effective.policies.items():
-            click.echo(f"\n{name}")
-            for path, value in _leaves(policy):
-                click.echo(f"    {path:34} {value!s:44} {_source(path, effective.provenance[name])}")
-
-
-@main.command()
-@click.argument("inventory")
-@click.argument("host")
-@click.option("--prove", "live", is_flag=True, help="Read the host, and say which rules hold.")
-def rules(inventory: str, host: str, *, live: bool) -> None:
-    """Print what becomes of each rule of a security guide on HOST in INVENTORY."""
-    with loaded(inventory, [host]) as session:
-        member = session.hosts[0]
-        if live:
-            connect(session)
-            if member.name in session.unreachable:
-                message = f"{member.name}: {session.unreachable[member.name]}"
-                raise InputError(message)
-        found = rows(member, live=live)
-        for row in found:
-            click.echo(f"{row.rule}  {row.state:15} {row.topic:50} {row.more}".rstrip())
-        if any(row.state == "FAILED" for row in found):
-            raise click.exceptions.Exit(1)
-
-
-@main.command()
-@click.argument("inventory")
-@click.argument("host")
-@click.option("--kickstart", "iso", is_flag=True, help="The answers for the installer of Photon's ISO instead.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="With --kickstart: a new file for all of it, hashes too."
-)
-def seed(inventory: str, host: str, *, iso: bool, output: Path | None) -> None:
-    """Print what HOST in INVENTORY would be given for its first boot, without secrets."""
-    with loaded(inventory, [host]) as session:
-        member = session.hosts[0]
-        made, asked = new_host(member), asked_of(member, "kickstart", Kickstart)
-        if output and not iso:
-            message = "--output goes with --kickstart: what a VM is given goes through vCenter"
-            raise InputError(message)
-        if output:
-            write_answers(made, asked, output)
-        elif cloud_policy(member) is not None and not iso:
-            click.echo(user_data(made, "made-when-the-machine-is"))
-        else:
-            click.echo(answers(made, asked) if iso else shown(made))
-
-
-for _command in COMMANDS:
-    main.add_command(_command)
-
-
-def _leaves(model: Model, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every field of a policy with its value; items and elements of lists by their key."""
-    rows: list[tuple[str, Any]] = []
-    for name in type(model).model_fields:
-        value, path = getattr(model, name), f"{prefix}{name}"
-        if isinstance(value, Model):
-            rows += _leaves(value, f"{path}.")
-        elif isinstance(value, tuple) and value:
-            rows += [(f"{path}[{_label(item)}]", _short(item)) for item in value]
-        else:
-            rows.append((path, value))
-    return rows
-
-
-def _label(item: object) -> str:
-    return item.ident if isinstance(item, Item) else str(item)
-
-
-def _short(item: object) -> str:
-    if not isinstance(item, Item):
-        return ""
-    given = {name: getattr(item, name) for name in type(item).model_fields if name in item.model_fields_set}
-    return ", ".join(f"{name}={value}" for name, value in given.items() if name != item.identity)
-
-
-def _source(path: str, provenance: Provenance) -> str:
-    candidates = [path, path.rpartition(".")[0]]
-    for candidate in candidates:
-        if candidate in provenance:
-            return "; ".join(provenance[candidate])
-    return "default"
+    """Look at policies, and roll them out."""
 
 
 def run() -> int:
@@ -134,7 +46,7 @@ def run() -> int:
         main.main(standalone_mode=False)
     except InputError as error:
         click.echo(f"error: {error}", err=True)
-        return 2
+        return REFUSED
     except click.ClickException as error:
         error.show()
         return error.exit_code

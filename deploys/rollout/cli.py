@@ -123,4 +123,4 @@ def _saying(word: Word) -> click.Command:
     return say
 
 
-COMMANDS = (rollout, status, serve, *(_saying(word) for word in get_args(Word)))
+pause, resume, abort, approve, retry, rollback = map(_saying, get_args(Word))
