@@ -11,10 +11,10 @@ from typing_extensions import override
 from deploys.errors import InputError
 
 REFUSED = 2
-ROLLOUTS = ("rollout", "status", "serve", "pause", "resume", "abort", "approve", "retry", "rollback")
 COMMANDS = {
     **dict.fromkeys(("explain", "rules", "seed"), "deploys._look"),
-    **dict.fromkeys(ROLLOUTS, "deploys.rollout.cli"),
+    **dict.fromkeys(("rollout", "serve"), "deploys.rollout.cli"),
+    **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
 }  # fmt: skip
 
 

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deploys.errors import InputError
 from deploys.rollout.members import members
-from deploys.rollout.place import Place, git
+from deploys.rollout.place import Place, git, person
 from deploys.rollout.settings import Calendar
 from deploys.rollout.store.rows import New
 from deploys.rollout.waves import Wave, waves
-
-
-def person() -> str:
-    """Who is at the controller."""
-    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
-
-
-def state_directory(repository: Path) -> Path:
-    """Where the rollouts of a repository are kept, unless PHOTON_FLEET_STATE says otherwise."""
-    given = os.environ.get("PHOTON_FLEET_STATE")
-    if given:
-        return Path(given).expanduser().resolve()
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    return base / "photon-fleet" / str(repository).strip("/").replace("/", "-")
-
-
-def place_of(directory: Path) -> Place:
-    """The place of the repository that a directory is in.
-
-    Raises:
-        InputError: it is in none.
-    """
-    repository = Path(git(directory, "rev-parse", "--show-toplevel"))
-    return Place(repository, state_directory(repository))
 
 
 def commit_of(repository: Path, revision: str) -> str:

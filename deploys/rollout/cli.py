@@ -1,37 +1,27 @@
-"""The commands about rollouts. All but `rollout` and `resume --stay` read and write rows alone."""
+"""The commands that carry rollouts out: rollout, and serve for one whose controller has died."""
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 import click
 
-from deploys.errors import InputError
-from deploys.rollout.begin import commit_of, person, place_of, planned, shown
+from deploys.rollout.begin import commit_of, planned, shown
 from deploys.rollout.decide import Wait
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
-from deploys.rollout.model import Answer, State
-from deploys.rollout.place import Place
+from deploys.rollout.model import Answer
+from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.settings import Calendar
-from deploys.rollout.store.commands import Commands, Word
+from deploys.rollout.steer import status_of
 from deploys.rollout.store.reports import hosts_of, progress
 from deploys.rollout.store.rows import Rollout
 from deploys.rollout.store.sqlite import Store
 
-STATUS = {State.DONE: 0, State.RUNNING: 0, State.PAUSED: 8, State.ABORTED: 9}
-"""Exit status by state; any other one is FAILED's."""
-FAILED = 5
 GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
-
-
-def _store(place: Place) -> Store:
-    return Store(place.state / "rollouts.sqlite")
 
 
 def _now() -> datetime:
@@ -55,7 +45,7 @@ def rollout(inventory: str, why: str, limit: tuple[str, ...], revision: str, bas
         click.echo(line)
     if dry:
         return
-    store = _store(place)
+    store = store_of(place)
     with only_controller(place):
         ident = store.create(new, _now())
         click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
@@ -81,26 +71,7 @@ def _play(store: Store, place: Place, ident: int) -> None:
     calendar = Calendar.model_validate_json(found.calendar)
     state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident)
     click.echo("\n".join(progress(store, ident).lines()))
-    sys.exit(STATUS.get(state, FAILED))
-
-
-@click.command()
-@click.argument("ident", type=int, required=False)
-@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
-def status(ident: int | None, *, as_json: bool) -> None:
-    """Show a rollout (the newest one), its waves and its hosts that are not well."""
-    store = _store(place_of(Path.cwd()))
-    found = progress(store, ident if ident is not None else _newest(store))
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))
-    sys.exit(STATUS.get(found.rollout.state, FAILED))
-
-
-def _newest(store: Store) -> int:
-    newest = store.rollouts(1)
-    if not newest:
-        message = "there has been no rollout"
-        raise InputError(message)
-    return newest[0].id
+    sys.exit(status_of(state))
 
 
 @click.command()
@@ -108,19 +79,6 @@ def _newest(store: Store) -> int:
 def serve(ident: int) -> None:
     """Go on with rollout IDENT, whose controller has died, or which waited for somebody."""
     place = place_of(Path.cwd())
-    store = _store(place)
+    store = store_of(place)
     with only_controller(place):
         _play(store, place, ident)
-
-
-def _saying(word: Word) -> click.Command:
-    @click.command(word, help=f"Say {word} to rollout IDENT, also from another terminal.")
-    @click.argument("ident", type=int)
-    def say(ident: int) -> None:
-        store = _store(place_of(Path.cwd()))
-        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word, _now())}")
-
-    return say
-
-
-pause, resume, abort, approve, retry, rollback = map(_saying, get_args(Word))

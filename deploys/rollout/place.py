@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.results import read_results
 from deploys.rollout.runonce import run_once
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
+from deploys.rollout.store.sqlite import Store
 
 UNIT_SECONDS = 3600.0
 GIT_SECONDS = 60
@@ -103,3 +106,32 @@ def git(repository: Path, *words: str) -> str:
 def _quiet(env: Mapping[str, str]) -> dict[str, str]:
     # Whoever is asked for a password by a rollout is not there.
     return {**env, "GIT_TERMINAL_PROMPT": "0"}
+
+
+def person() -> str:
+    """Who is at the controller."""
+    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
+
+
+def state_directory(repository: Path) -> Path:
+    """Where the rollouts of a repository are kept, unless PHOTON_FLEET_STATE says otherwise."""
+    given = os.environ.get("PHOTON_FLEET_STATE")
+    if given:
+        return Path(given).expanduser().resolve()
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    return base / "photon-fleet" / str(repository).strip("/").replace("/", "-")
+
+
+def place_of(directory: Path) -> Place:
+    """The place of the repository that a directory is in.
+
+    Raises:
+        InputError: it is in none.
+    """
+    repository = Path(git(directory, "rev-parse", "--show-toplevel"))
+    return Place(repository, state_directory(repository))
+
+
+def store_of(place: Place) -> Store:
+    """The rollouts that are written down there."""
+    return Store(place.state / "rollouts.sqlite")

@@ -1,0 +1,61 @@
+"""The commands that read and write rows alone, from any terminal: status, and what people say to a rollout.
+
+Only what is light is imported: who asks how it goes must not wait.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from deploys.errors import InputError
+from deploys.rollout.model import State
+from deploys.rollout.place import person, place_of, store_of
+from deploys.rollout.store.commands import Commands, Word
+from deploys.rollout.store.reports import progress
+from deploys.rollout.store.sqlite import Store
+
+FAILED = 5
+_STATUS = {State.DONE: 0, State.RUNNING: 0, State.BACK: 0, State.PAUSED: 8, State.ABORTED: 9}
+
+
+def status_of(state: State) -> int:
+    """The exit status for a rollout in a state; `running` is 0, as nothing is wrong with it."""
+    return _STATUS.get(state, FAILED)
+
+
+@click.command()
+@click.argument("ident", type=int, required=False)
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+def status(ident: int | None, *, as_json: bool) -> None:
+    """Show a rollout (the newest one), its waves and its hosts that are not well."""
+    store = store_of(place_of(Path.cwd()))
+    found = progress(store, ident if ident is not None else _newest(store))
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))
+    sys.exit(status_of(found.rollout.state))
+
+
+def _newest(store: Store) -> int:
+    newest = store.rollouts(1)
+    if not newest:
+        message = "there has been no rollout"
+        raise InputError(message)
+    return newest[0].id
+
+
+def _saying(word: Word) -> click.Command:
+    @click.command(word, help=f"Say {word} to rollout IDENT, also from another terminal.")
+    @click.argument("ident", type=int)
+    def say(ident: int) -> None:
+        store = store_of(place_of(Path.cwd()))
+        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word, datetime.now(UTC))}")
+
+    return say
+
+
+pause, resume, abort, approve, retry, rollback = map(_saying, get_args(Word))
