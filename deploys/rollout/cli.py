@@ -34,8 +34,11 @@ def _now() -> datetime:
 @click.option("--limit", multiple=True, help="Only these hosts, groups or patterns.")
 @click.option("--revision", default="HEAD", show_default=True, help="The commit that is rolled out.")
 @click.option("--base", default=None, help="The commit that hosts go back to. [default: the one before]")
+@click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for; `serve` goes on later.")
 @click.option("--dry", is_flag=True, help="Only show the waves.")
-def rollout(inventory: str, why: str, limit: tuple[str, ...], revision: str, base: str | None, *, dry: bool) -> None:
+def rollout(
+    inventory: str, why: str, limit: tuple[str, ...], revision: str, base: str | None, *, leave: bool, dry: bool
+) -> None:
     """Bring the hosts of INVENTORY to their policies, wave by wave, and stop when a gate says so."""
     place = place_of(Path.cwd())
     commit = commit_of(place.repository, revision)
@@ -49,10 +52,10 @@ def rollout(inventory: str, why: str, limit: tuple[str, ...], revision: str, bas
     with only_controller(place):
         ident = store.create(new, _now())
         click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
-        _play(store, place, ident)
+        _play(store, place, ident, stay=not leave)
 
 
-def _play(store: Store, place: Place, ident: int) -> None:
+def _play(store: Store, place: Place, ident: int, *, stay: bool) -> None:
     last: list[str] = []
     found = store.rollout(ident)
 
@@ -69,16 +72,17 @@ def _play(store: Store, place: Place, ident: int) -> None:
         return ask(tree, rollout.inventory, gate, wave, hosts_of(store, ident, wave), GATE_SECONDS)
 
     calendar = Calendar.model_validate_json(found.calendar)
-    state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident)
+    state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     sys.exit(status_of(state))
 
 
 @click.command()
 @click.argument("ident", type=int)
-def serve(ident: int) -> None:
+@click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for.")
+def serve(ident: int, *, leave: bool) -> None:
     """Go on with rollout IDENT, whose controller has died, or which waited for somebody."""
     place = place_of(Path.cwd())
     store = store_of(place)
     with only_controller(place):
-        _play(store, place, ident)
+        _play(store, place, ident, stay=not leave)

@@ -66,8 +66,8 @@ class Local:
         self._done: queue.Queue[tuple[Unit, dict[str, HostResult]] | BaseException] = queue.Queue()
         self._under_way: set[int] = set()
 
-    def play(self, ident: int) -> State:
-        """Go on with a rollout until it has ended, or waits for a person; returns its state."""
+    def play(self, ident: int, *, stay: bool = False) -> State:
+        """Go on with a rollout until it has ended, or (unless told to stay) waits for a person; returns its state."""
         rollout = self._store.rollout(ident)
         for unit in self._store.running(ident):
             self._carry_out(rollout, unit)
@@ -82,7 +82,7 @@ class Local:
                 self._do(rollout, actions, now)
                 continue
             self._tell(waits[0])
-            if not self._under_way and waits[0].until is None:
+            if not stay and not self._under_way and waits[0].until is None:
                 return view.state
             self._until(waits[0].until, now)
 
