@@ -25,7 +25,7 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.rollout import RESULT
 from deploys.verify import Verdict, prove, report
-from operations._contain import Commands, fail, operation
+from operations._contain import FAILURES, Commands, fail, operation
 
 if TYPE_CHECKING:
     from deploys.rollout.store.rows import HostResult
@@ -146,12 +146,23 @@ def _result(run: State, member: Host) -> HostResult | None:
         each.operation_meta.is_complete() and each.operation_meta.did_change() for each in run.ops[member].values()
     )
     line = _line(run, member)
-    words = "\n".join([line.partition(": ")[2], *UNDONE.get(member.name, [])])
+    reasons = UNDONE.get(member.name) or FAILURES.get(member.name) or _last_words(run, member)
+    words = "\n".join([line.partition(": ")[2], *reasons])
     if member.name in UNDONE:
         undone = UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:"))
         return HostResult(Verdict.REVERTED if undone else Verdict.FAILED, changes, words)
     good = line.startswith((f"{member.name}: ok;", f"{member.name}: nothing to do;"))
     return HostResult(Verdict.OK if good else Verdict.FAILED, changes, words)
+
+
+def _last_words(run: State, member: Host) -> list[str]:
+    """What the operation has said that failed."""
+    for hash_, data in run.ops[member].items():
+        meta = data.operation_meta
+        if meta.is_complete() and not meta.did_succeed():
+            names = ", ".join(sorted(run.op_meta[hash_].names))
+            return [f"{names}: {line}" for line in meta.stderr_lines[-3:]] or [f"{names} failed"]
+    return []
 
 
 def _before_execution(run: State, members: list[Host]) -> list[str]:

@@ -61,8 +61,13 @@ def read(fact: type[FactBase[Value]], **arguments: Any) -> Value:  # noqa: ANN40
     return value
 
 
+FAILURES: dict[str, list[str]] = {}
+"""Host name -> the sentences of what has failed in this run."""
+
+
 def fail(state: State, host: Host, message: str) -> bool:  # noqa: ARG001 - pyinfra passes both by name
     """A command that always fails, with a sentence for the person who reads the run."""
+    FAILURES.setdefault(host.name, []).append(message)
     for line in message.splitlines():
         host.log_styled(line, fg="red", log_func=logger.error)
     return False

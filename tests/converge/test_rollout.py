@@ -1,0 +1,105 @@
+"""Rollouts of commits to lab hosts: canary first, then the others; a bad commit stops at the canary and goes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.converge.conftest import ROOT, Done, run
+
+pytestmark = pytest.mark.lab
+
+NAMES = [f"roll-{number}" for number in range(1, 5)]
+INVENTORY = """
+from deploys.policies.files import File, Files
+from deploys.policies.services import Service, Services
+from deploys.rollout.settings import CommandGate, Rollout, Share
+from inventories._fleet import fleet, group, host
+
+web = group("web", Files(files=[File(path="/etc/motd", content="{text}\\n")]), *[{more}])
+hosts = fleet(*(host(f"roll-{{number}}", web) for number in range(1, 5)), connector="lab")
+rollout = Rollout(
+    waves=[Share(count=1), Share()], unit_hosts=2, on_fail="all go back",
+    gates=[CommandGate(name="told", command=["sh", "-c", "echo $PHOTON_FLEET_WAVE $PHOTON_FLEET_HOSTS >>{told}"])],
+)
+"""
+
+
+@dataclass
+class Repository:
+    """A repository of a fleet, with this project's own code in it as it is now."""
+
+    path: Path
+    state: Path
+
+    def git(self, *words: str) -> str:
+        identity = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
+        return subprocess.run(
+            ["git", *identity, *words], cwd=self.path, check=True, capture_output=True, text=True
+        ).stdout
+
+    def commit(self, text: str, more: str = "") -> None:
+        (self.path / "inventories/roll.py").write_text(
+            INVENTORY.format(text=text, more=more, told=self.state.parent / "told")
+        )
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", text)
+
+    def deploys(self, *words: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploys", *words], cwd=self.path, text=True, capture_output=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(self.path), "PHOTON_FLEET_STATE": str(self.state)}, timeout=300,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def repository(lab, tmp_path_factory) -> Repository:
+    made = Repository(tmp_path_factory.mktemp("rollout") / "repository", tmp_path_factory.mktemp("rollout") / "state")
+    names = run("git", "ls-files", "-co", "--exclude-standard").out.split("\n")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (made.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, made.path / name)
+    made.git("init", "--quiet")
+    made.commit("none")
+    return made
+
+
+def test_a_commit_goes_from_the_canary_to_all(repository, on) -> None:
+    repository.commit("one")
+    done = repository.deploys("rollout", "inventories/roll.py", "--why", "the first")
+    assert done.status == 0, done.all
+    assert "done: every wave has passed its gates" in done.out
+    assert {on(name, "cat /etc/motd") for name in NAMES} == {"one\n"}
+    told = [line.split() for line in (repository.state.parent / "told").read_text().splitlines()]
+    assert [(wave, len(hosts)) for wave, *hosts in told] == [("1", 1), ("2", 3)]
+    found = json.loads(repository.deploys("status", "--json").out)
+    assert [wave["verdicts"] for wave in found["waves"]] == [{"ok": 1}, {"ok": 3}]
+    command = next(path for path in (repository.state / "runs").glob("1.*.out"))
+    assert "checks passed" in command.read_text()
+
+
+def test_a_bad_commit_stops_at_the_canary_which_goes_back(repository, on) -> None:
+    logins = {name: on(name, "journalctl --no-pager -u sshd | grep -c Accepted") for name in NAMES}
+    repository.commit("two", 'Services(units=[Service(unit="nope.service", running=True)])')
+    done = repository.deploys("rollout", "inventories/roll.py", "--why", "the second")
+    assert done.status == 5, done.all
+    assert "went back: what could go back has gone back" in done.out
+    found = json.loads(repository.deploys("status", "2", "--json").out)
+    canary = found["unwell"][0]["host"]
+    assert found["unwell"][0]["back"] == "ok"
+    assert "nope.service" in found["unwell"][0]["words"]
+    assert {on(name, "cat /etc/motd") for name in NAMES} == {"one\n"}
+    assert found["waves"][1] == {**found["waves"][1], "state": "waiting", "verdicts": {}}
+    for name in NAMES:
+        # The reading of the file, and this login itself.
+        more = int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) - int(logins[name])
+        assert more > 2 if name == canary else more == 2
