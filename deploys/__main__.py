@@ -13,7 +13,7 @@ from deploys.errors import InputError
 REFUSED = 2
 COMMANDS = {
     **dict.fromkeys(("explain", "rules", "seed"), "deploys._look"),
-    **dict.fromkeys(("rollout", "serve"), "deploys.rollout.cli"),
+    **dict.fromkeys(("rollout", "serve", "watch"), "deploys.rollout.cli"),
     **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
 }  # fmt: skip
 

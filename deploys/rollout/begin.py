@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.errors import InputError
-from deploys.rollout.members import members
+from deploys.rollout.members import Members, members
 from deploys.rollout.place import Place, git, person
 from deploys.rollout.settings import Calendar
+from deploys.rollout.since import code_between, reasons
 from deploys.rollout.store.rows import New
 from deploys.rollout.waves import Wave, waves
 
@@ -25,20 +27,48 @@ def commit_of(repository: Path, revision: str) -> str:
     return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
-def planned(place: Place, inventory: str, revision: str, limit: Sequence[str], why: str, base: str) -> New:
+@dataclass(frozen=True)
+class Planned:
+    """A rollout as it would begin. `reasons` say of each host why it is in, where only some are."""
+
+    new: New
+    reasons: Mapping[str, str]
+
+
+def planned(
+    place: Place, inventory: str, revision: str, limit: Sequence[str], why: str, base: str, *, since: str | None = None
+) -> Planned:
     """A rollout as it would begin.
 
+    Args:
+        place: of the repository.
+        inventory: path of the file, from the top of the repository.
+        revision: the commit that is rolled out.
+        base: the one that hosts go back to.
+        limit: names, groups and patterns of hosts; all when empty.
+        why: for people.
+        since: a commit; only hosts that it has become another policy for since then are in.
+
     Raises:
-        InputError: the inventory cannot be used, or nobody is in it.
+        InputError: the inventory cannot be used.
     """
     found = members(place.tree(revision), inventory, limit)
-    if not found.hosts:
-        message = f"{inventory} has no hosts"
-        raise InputError(message)
+    why_in = _why_in(place, inventory, found, since, revision) if since else {}
+    hosts = [each for each in found.hosts if not since or each.name in why_in]
     settings = found.settings
-    made = waves(found.hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
+    made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
     calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
-    return New(inventory, revision, base, person(), why, settings.spec(found.gates), calendar.model_dump_json(), made)
+    spec = settings.spec(found.gates)
+    return Planned(New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made), why_in)
+
+
+def _why_in(place: Place, inventory: str, found: Members, since: str, revision: str) -> dict[str, str]:
+    code = code_between(place, since, revision)
+    if code:
+        return {each.name: code for each in found.hosts}
+    if not (place.tree(since) / inventory).is_file():
+        return {each.name: "its inventory is new" for each in found.hosts}
+    return reasons(members(place.tree(since), inventory, ()).policies, found.policies)
 
 
 def shown(made: Iterable[Wave]) -> list[str]:

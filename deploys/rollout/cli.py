@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from deploys.rollout.begin import commit_of, planned, shown
+from deploys.rollout.begin import Planned, commit_of, planned, shown
 from deploys.rollout.decide import Wait
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
-from deploys.rollout.model import Answer
+from deploys.rollout.model import Answer, State
 from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.settings import Calendar
-from deploys.rollout.steer import status_of
+from deploys.rollout.steer import NOTHING, status_of
 from deploys.rollout.store.reports import hosts_of, progress
 from deploys.rollout.store.rows import Rollout
 from deploys.rollout.store.sqlite import Store
+from deploys.rollout.watch import Followed
+from deploys.rollout.watch import watch as follow
 
 GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
@@ -34,28 +37,45 @@ def _now() -> datetime:
 @click.option("--limit", multiple=True, help="Only these hosts, groups or patterns.")
 @click.option("--revision", default="HEAD", show_default=True, help="The commit that is rolled out.")
 @click.option("--base", default=None, help="The commit that hosts go back to. [default: the one before]")
+@click.option("--since", default=None, help="Only hosts whose policies say something else than at this commit.")
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for; `serve` goes on later.")
 @click.option("--dry", is_flag=True, help="Only show the waves.")
 def rollout(
-    inventory: str, why: str, limit: tuple[str, ...], revision: str, base: str | None, *, leave: bool, dry: bool
+    inventory: str,
+    why: str,
+    limit: tuple[str, ...],
+    revision: str,
+    base: str | None,
+    since: str | None,
+    *,
+    leave: bool,
+    dry: bool,
 ) -> None:
     """Bring the hosts of INVENTORY to their policies, wave by wave, and stop when a gate says so."""
     place = place_of(Path.cwd())
     commit = commit_of(place.repository, revision)
     before = commit_of(place.repository, base or f"{commit}^")
-    new = planned(place, inventory, commit, limit, why, before)
-    for line in shown(new.waves):
+    earlier = commit_of(place.repository, since) if since else None
+    found = planned(place, inventory, commit, limit, why, before, since=earlier)
+    for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
         click.echo(line)
+    if not found.new.waves:
+        click.echo("nothing selected: no host is meant")
+        sys.exit(NOTHING)
     if dry:
         return
     store = store_of(place)
     with only_controller(place):
-        ident = store.create(new, _now())
+        ident = store.create(found.new, _now())
         click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
         _play(store, place, ident, stay=not leave)
 
 
 def _play(store: Store, place: Place, ident: int, *, stay: bool) -> None:
+    sys.exit(status_of(_played(store, place, ident, stay=stay)))
+
+
+def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
     last: list[str] = []
     found = store.rollout(ident)
 
@@ -74,7 +94,7 @@ def _play(store: Store, place: Place, ident: int, *, stay: bool) -> None:
     calendar = Calendar.model_validate_json(found.calendar)
     state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
-    sys.exit(status_of(state))
+    return state
 
 
 @click.command()
@@ -86,3 +106,37 @@ def serve(ident: int, *, leave: bool) -> None:
     store = store_of(place)
     with only_controller(place):
         _play(store, place, ident, stay=not leave)
+
+
+@click.command()
+@click.argument("inventory")
+@click.option("--remote", default="origin", show_default=True)
+@click.option("--branch", default="main", show_default=True)
+@click.option("--signed", is_flag=True, help="Only commits that bear a signature that git trusts.")
+@click.option("--every", default=30.0, show_default=True, help="Seconds between two looks.")
+@click.option("--once", is_flag=True, help="Look once, and end.")
+def watch(inventory: str, remote: str, branch: str, every: float, *, signed: bool, once: bool) -> None:
+    """Roll out what is merged into a branch, one rollout at a time."""
+    place = place_of(Path.cwd())
+    store = store_of(place)
+    followed = Followed(inventory, remote, branch, signed)
+    followed.require()
+
+    def play(found: Planned) -> None:
+        for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
+            click.echo(line)
+        ident = store.create(found.new, _now())
+        click.echo(f"rollout {ident}: {found.new.why}")
+        _played(store, place, ident, stay=True)
+
+    def pause() -> bool:
+        if not once:
+            time.sleep(every)
+        return not once
+
+    with only_controller(place):
+        unfinished = [each.id for each in store.rollouts() if not each.state.ended]
+        for ident in reversed(unfinished):
+            click.echo(f"rollout {ident} goes on")
+            _played(store, place, ident, stay=True)
+        follow(place, store, followed, play, click.echo, pause)

@@ -8,11 +8,13 @@ In a process of its own, whose modules are those of that checkout:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ class Members:
     settings: Settings
     gates: tuple[str, ...]
     hosts: tuple[Candidate, ...]
+    policies: Mapping[str, Mapping[str, str]]
+    """Host -> policy -> a digest of all that it says."""
 
 
 def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
@@ -49,7 +53,8 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     """
     given = _run(tree, READ_SECONDS, inventory, *limit)
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
-    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts))
+    policies = {each["name"]: each["policies"] for each in given["hosts"]}
+    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts), policies)
 
 
 def ask(tree: Path, inventory: str, gate: str, wave: int, hosts: Sequence[str], seconds: float) -> tuple[Answer, str]:
@@ -96,10 +101,24 @@ def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
     with loaded(inventory, limit) as session:
         settings = settings_of(inventory)
         hosts = [_candidate(member, settings) for member in session.hosts]
+        policies = {member.name: _digests(member) for member in session.hosts}
     return {
         "settings": settings.model_dump(mode="json", exclude={"gates"}),
         "gates": [gate.name for gate in settings.gates],
-        "hosts": [{"name": each.name, "groups": each.groups, "domains": sorted(each.domains)} for each in hosts],
+        "hosts": [
+            {"name": each.name, "groups": each.groups, "domains": sorted(each.domains), "policies": policies[each.name]}
+            for each in hosts
+        ],
+    }
+
+
+def _digests(member: Host) -> dict[str, str]:
+    effective = member.data.get("policies")
+    if not isinstance(effective, Effective):
+        return {}
+    return {
+        name: hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        for name, said in effective.to_json().items()
     }
 
 
@@ -123,6 +142,13 @@ def main(words: Sequence[str]) -> int:
             told = _told(words[0], words[1:])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = (
+            f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
+        )
+        print(f"error: the inventory cannot be read: {place}: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     print(json.dumps(told))
     return 0

@@ -21,6 +21,7 @@ from deploys.rollout.store.reports import progress
 from deploys.rollout.store.sqlite import Store
 
 FAILED = 5
+NOTHING = 7
 _STATUS = {State.DONE: 0, State.RUNNING: 0, State.BACK: 0, State.PAUSED: 8, State.ABORTED: 9}
 
 

@@ -24,7 +24,10 @@ from deploys.rollout.settings import CommandGate, Rollout, Share
 from inventories._fleet import fleet, group, host
 
 web = group("web", Files(files=[File(path="/etc/motd", content="{text}\\n")]), *[{more}])
-hosts = fleet(*(host(f"roll-{{number}}", web) for number in range(1, 5)), connector="lab")
+db = group("db", Files(files=[File(path="/etc/motd", content="{db}\\n")]), *[{more}])
+hosts = fleet(
+    *(host(f"roll-{{number}}", web) for number in range(1, 4)), host("roll-4", db), connector="lab",
+)
 rollout = Rollout(
     waves=[Share(count=1), Share()], unit_hosts=2, on_fail="all go back",
     gates=[CommandGate(name="told", command=["sh", "-c", "echo $PHOTON_FLEET_WAVE $PHOTON_FLEET_HOSTS >>{told}"])],
@@ -45,9 +48,9 @@ class Repository:
             ["git", *identity, *words], cwd=self.path, check=True, capture_output=True, text=True
         ).stdout
 
-    def commit(self, text: str, more: str = "") -> None:
+    def commit(self, text: str, more: str = "", db: str = "") -> None:
         (self.path / "inventories/roll.py").write_text(
-            INVENTORY.format(text=text, more=more, told=self.state.parent / "told")
+            INVENTORY.format(text=text, more=more, db=db or text, told=self.state.parent / "told")
         )
         self.git("add", "--all")
         self.git("commit", "--quiet", "-m", text)
@@ -68,7 +71,7 @@ def repository(lab, tmp_path_factory) -> Repository:
         if (ROOT / name).is_file():
             (made.path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, made.path / name)
-    made.git("init", "--quiet")
+    made.git("init", "--quiet", "--initial-branch", "main")
     made.commit("none")
     return made
 
@@ -103,3 +106,49 @@ def test_a_bad_commit_stops_at_the_canary_which_goes_back(repository, on) -> Non
         # The reading of the file, and this login itself.
         more = int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) - int(logins[name])
         assert more > 2 if name == canary else more == 2
+
+
+@pytest.fixture(scope="module")
+def controller(repository, tmp_path_factory) -> Repository:
+    """A clone of a bare repository that developers push to, with the state of the rollouts before."""
+    place = tmp_path_factory.mktemp("controller")
+    bare = place / "fleet.git"
+    run("git", "clone", "--quiet", "--bare", repository.path, bare)
+    repository.git("remote", "add", "origin", str(bare))
+    run("git", "clone", "--quiet", bare, place / "clone")
+    return Repository(place / "clone", repository.state)
+
+
+def test_a_merge_that_changes_one_group_rolls_out_to_its_hosts_alone(repository, controller, on) -> None:
+    """From the commit that arrived everywhere: the bad one in between is none of theirs."""
+    repository.commit("one", db="three")
+    repository.git("push", "--quiet", "origin", "main")
+    logins = {name: on(name, "journalctl --no-pager -u sshd | grep -c Accepted") for name in NAMES}
+    done = controller.deploys("watch", "inventories/roll.py", "--once")
+    assert done.status == 0, done.all
+    assert "roll-4: files differs" in done.out
+    assert [name for name in NAMES if f"{name}: " in done.out] == ["roll-4"]
+    assert on("roll-4", "cat /etc/motd") == "three\n"
+    for name in NAMES[:3]:
+        assert int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) - int(logins[name]) == 1
+    again = controller.deploys("watch", "inventories/roll.py", "--once")
+    assert "was rollout 3, which is done" in again.out
+    found = json.loads(controller.deploys("status", "3", "--json").out)
+    assert [wave["verdicts"] for wave in found["waves"]] == [{"ok": 1}]
+
+
+def test_a_merge_that_is_not_signed_is_left_alone_where_it_must_be(repository, controller) -> None:
+    repository.commit("one", db="four")
+    repository.git("push", "--quiet", "origin", "main")
+    done = controller.deploys("watch", "inventories/roll.py", "--once", "--signed")
+    assert "is not signed by a key that is trusted: it is left alone" in done.out
+    assert "rollout 4" not in controller.deploys("status").out
+
+
+def test_a_merge_that_cannot_be_read_is_told_and_waits_for_the_next(repository, controller) -> None:
+    (repository.path / "inventories/roll.py").write_text("hosts = fleet(")
+    repository.git("commit", "--quiet", "-am", "broken")
+    repository.git("push", "--quiet", "origin", "main")
+    done = controller.deploys("watch", "inventories/roll.py", "--once")
+    assert (done.status, "roll.py" in done.out) == (0, True), done.all
+    assert "Traceback" not in done.all

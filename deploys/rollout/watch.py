@@ -1,0 +1,110 @@
+"""Following a branch: what is merged is rolled out, one rollout at a time; of several that wait the newest wins.
+
+A commit that was rolled out once is not rolled out again, whatever came of it: a bad one is held until another follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploys.errors import InputError
+from deploys.rollout.begin import Planned, planned
+from deploys.rollout.model import State
+from deploys.rollout.place import Place, git
+from deploys.rollout.store.sqlite import Store
+
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is followed. `signed`: the commit must bear a signature that git verifies."""
+
+    inventory: str
+    remote: str
+    branch: str
+    signed: bool = False
+
+    def require(self) -> None:
+        """Refuse names that git would take for options.
+
+        Raises:
+            InputError: one of them is no name.
+        """
+        for name in (self.remote, self.branch):
+            if not _BRANCH.fullmatch(name):
+                message = f"{name!r} is no name of a remote or branch"
+                raise InputError(message)
+
+
+def newest(place: Place, followed: Followed) -> str:
+    """Fetch, and the commit that the branch is at.
+
+    Raises:
+        InputError: the remote does not answer, has no such branch, or the commit is not signed as it must be.
+    """
+    followed.require()
+    reference = f"refs/remotes/{followed.remote}/{followed.branch}"
+    git(place.repository, "fetch", "--quiet", followed.remote, f"+refs/heads/{followed.branch}:{reference}")
+    commit = git(place.repository, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
+    if followed.signed:
+        try:
+            git(place.repository, "verify-commit", commit)
+        except InputError as error:
+            message = (
+                f"{commit[:12]} of {followed.branch} is not signed by a key that is trusted: it is left alone ({error})"
+            )
+            raise InputError(message) from error
+    return commit
+
+
+def due(place: Place, store: Store, followed: Followed, commit: str) -> tuple[Planned | None, str]:
+    """The rollout that a commit needs, or why none.
+
+    It goes from the last commit that arrived everywhere: what a rollout in between has left undone is caught up with.
+
+    Raises:
+        InputError: the inventory of the commit cannot be used.
+    """
+    known = [each for each in store.rollouts(1000) if each.inventory == followed.inventory]
+    same = next((each for each in known if each.revision == commit), None)
+    if same is not None:
+        return None, f"{commit[:12]} was rollout {same.id}, which is {same.state}"
+    arrived = next((each.revision for each in known if each.state is State.DONE), None)
+    base = arrived or git(place.repository, "rev-parse", "--verify", "--quiet", f"{commit}^")
+    subject = git(place.repository, "show", "--no-patch", "--format=%s", commit)
+    found = planned(place, followed.inventory, commit, (), f"{commit[:12]} {subject}", base, since=arrived)
+    return found, "" if found.new.waves else f"{commit[:12]} changes no host's policies"
+
+
+def watch(
+    place: Place, store: Store, followed: Followed, play: Callable[[Planned], None], tell: Callable[[str], None],
+    pause: Callable[[], bool],
+) -> None:  # fmt: skip
+    """Follow a branch for as long as `pause` says so.
+
+    Args:
+        place: of the clone that fetches.
+        store: where rollouts are written down.
+        followed: what.
+        play: begins a rollout, and comes back at its end.
+        tell: is given a sentence, each once.
+        pause: waits; False ends it.
+    """
+    said = ""
+    while True:
+        try:
+            commit = newest(place, followed)
+            found, words = due(place, store, followed, commit)
+            if found is not None and found.new.waves:
+                play(found)
+        except InputError as error:
+            # Also what a broken commit says: the next one may be good.
+            words = str(error)
+        if words and words != said:
+            said = words
+            tell(words)
+        if not pause():
+            return
