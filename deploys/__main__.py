@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 from typing_extensions import override
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 
 REFUSED = 2
 COMMANDS = {
@@ -44,7 +44,7 @@ def run() -> int:
     """The command line, with input errors as one message."""
     try:
         main.main(standalone_mode=False)
-    except InputError as error:
+    except Refusal as error:
         click.echo(f"error: {error}", err=True)
         return REFUSED
     except click.ClickException as error:

@@ -16,12 +16,14 @@ import pydantic
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 
+from deploys.refusal import Refusal
+
 _OURS = Path(__file__).resolve().parent.parent
 _MACHINERY = {Path("inventories", name) for name in ("_fleet.py", "_merge.py", "_hardened.py", "_ssh.py",
                                                         "_batched.py", "_clouds.py", "_lab.py")}  # fmt: skip
 
 
-class InputError(PyinfraError, CliError):  # type: ignore[misc]
+class InputError(Refusal, PyinfraError, CliError):  # type: ignore[misc]
     """Input that cannot be used; the message names the file, the host or object, the field, and what to do."""
 
     def __init__(self, message: str) -> None:

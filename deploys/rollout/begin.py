@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.members import Members, members
 from deploys.rollout.place import Place, git, person
 from deploys.rollout.settings import Calendar
@@ -19,11 +19,11 @@ def commit_of(repository: Path, revision: str) -> str:
     """The whole name of a commit.
 
     Raises:
-        InputError: there is none of that name.
+        Refusal: there is none of that name.
     """
     if revision.startswith("-"):
         message = f"{revision!r} is no revision"
-        raise InputError(message)
+        raise Refusal(message)
     return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
@@ -50,7 +50,7 @@ def planned(
         since: a commit; only hosts that it has become another policy for since then are in.
 
     Raises:
-        InputError: the inventory cannot be used.
+        Refusal: the inventory cannot be used.
     """
     found = members(place.tree(revision), inventory, limit)
     why_in = _why_in(place, inventory, found, since, revision) if since else {}

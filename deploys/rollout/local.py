@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Ask, Wait, decide
 from deploys.rollout.model import Answer, State
 from deploys.rollout.place import Place
@@ -32,7 +32,7 @@ def only_controller(place: Place) -> Iterator[None]:
     """Hold the state directory: one controller at a time.
 
     Raises:
-        InputError: there is one already.
+        Refusal: there is one already.
     """
     place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (place.state / "controller.lock").open("w") as lock:
@@ -40,7 +40,7 @@ def only_controller(place: Place) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             message = f"another controller works on {place.state}: `status` shows what it does"
-            raise InputError(message) from None
+            raise Refusal(message) from None
         yield
 
 

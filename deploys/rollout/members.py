@@ -21,8 +21,8 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.errors import InputError
 from deploys.policies.vm import Vm
+from deploys.refusal import Refusal
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer
 from deploys.rollout.settings import Rollout as Settings
@@ -49,7 +49,7 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     """Ask a checkout.
 
     Raises:
-        InputError: its inventory cannot be used.
+        Refusal: its inventory cannot be used.
     """
     given = _run(tree, READ_SECONDS, inventory, *limit)
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
@@ -61,7 +61,7 @@ def ask(tree: Path, inventory: str, gate: str, wave: int, hosts: Sequence[str], 
     """Ask a gate; what goes wrong on the way is inconclusive."""
     try:
         given = _run(tree, seconds, "--ask", gate, str(wave), inventory, *hosts)
-    except InputError as error:
+    except Refusal as error:
         return Answer.INCONCLUSIVE, str(error)
     return Answer(given["answer"]), str(given["words"])
 
@@ -77,9 +77,9 @@ def _run(tree: Path, seconds: float, *words: str) -> dict[str, Any]:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         message = f"no answer within {seconds:g} s"
-        raise InputError(message) from error
+        raise Refusal(message) from error
     if done.returncode:
-        raise InputError(done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}")
+        raise Refusal(done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}")
     given: dict[str, Any] = json.loads(done.stdout)
     return given
 
@@ -88,12 +88,12 @@ def settings_of(inventory: str) -> Settings:
     """What an inventory file says of its rollouts; the defaults when it says nothing.
 
     Raises:
-        InputError: its variable `rollout` is something else.
+        Refusal: its variable `rollout` is something else.
     """
     found = runpy.run_path(inventory).get(VARIABLE, Settings())
     if not isinstance(found, Settings):
         message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
-        raise InputError(message)
+        raise Refusal(message)
     return found
 
 
@@ -140,7 +140,7 @@ def main(words: Sequence[str]) -> int:
             told: dict[str, Any] = {"answer": answer, "words": why}
         else:
             told = _told(words[0], words[1:])
-    except InputError as error:
+    except Refusal as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout import RESULT
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.results import read_results
@@ -40,7 +40,7 @@ class Place:
         """A checkout of a commit, made when it is not there: what people do at the repository changes nothing of it.
 
         Raises:
-            InputError: there is no such commit.
+            Refusal: there is no such commit.
         """
         path = self.state / "trees" / revision
         if not (path / ".git").exists():
@@ -87,7 +87,7 @@ def git(repository: Path, *words: str) -> str:
     """What git prints.
 
     Raises:
-        InputError: it fails, with its words.
+        Refusal: it fails, with its words.
     """
     try:
         done = subprocess.run(
@@ -96,10 +96,10 @@ def git(repository: Path, *words: str) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"git {words[0]}: {error}"
-        raise InputError(message) from error
+        raise Refusal(message) from error
     if done.returncode:
         message = f"git {words[0]}: {done.stderr.strip() or done.stdout.strip()}"
-        raise InputError(message)
+        raise Refusal(message)
     return done.stdout.strip()
 
 
@@ -126,7 +126,7 @@ def place_of(directory: Path) -> Place:
     """The place of the repository that a directory is in.
 
     Raises:
-        InputError: it is in none.
+        Refusal: it is in none.
     """
     repository = Path(git(directory, "rev-parse", "--show-toplevel"))
     return Place(repository, state_directory(repository))

@@ -13,7 +13,7 @@ from typing import get_args
 
 import click
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.model import State
 from deploys.rollout.place import person, place_of, store_of
 from deploys.rollout.store.commands import Commands, Word
@@ -45,7 +45,7 @@ def _newest(store: Store) -> int:
     newest = store.rollouts(1)
     if not newest:
         message = "there has been no rollout"
-        raise InputError(message)
+        raise Refusal(message)
     return newest[0].id
 
 

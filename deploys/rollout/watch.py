@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.begin import Planned, planned
 from deploys.rollout.model import State
 from deploys.rollout.place import Place, git
@@ -31,19 +31,19 @@ class Followed:
         """Refuse names that git would take for options.
 
         Raises:
-            InputError: one of them is no name.
+            Refusal: one of them is no name.
         """
         for name in (self.remote, self.branch):
             if not _BRANCH.fullmatch(name):
                 message = f"{name!r} is no name of a remote or branch"
-                raise InputError(message)
+                raise Refusal(message)
 
 
 def newest(place: Place, followed: Followed) -> str:
     """Fetch, and the commit that the branch is at.
 
     Raises:
-        InputError: the remote does not answer, has no such branch, or the commit is not signed as it must be.
+        Refusal: the remote does not answer, has no such branch, or the commit is not signed as it must be.
     """
     followed.require()
     reference = f"refs/remotes/{followed.remote}/{followed.branch}"
@@ -52,11 +52,11 @@ def newest(place: Place, followed: Followed) -> str:
     if followed.signed:
         try:
             git(place.repository, "verify-commit", commit)
-        except InputError as error:
+        except Refusal as error:
             message = (
                 f"{commit[:12]} of {followed.branch} is not signed by a key that is trusted: it is left alone ({error})"
             )
-            raise InputError(message) from error
+            raise Refusal(message) from error
     return commit
 
 
@@ -66,7 +66,7 @@ def due(place: Place, store: Store, followed: Followed, commit: str) -> tuple[Pl
     It goes from the last commit that arrived everywhere: what a rollout in between has left undone is caught up with.
 
     Raises:
-        InputError: the inventory of the commit cannot be used.
+        Refusal: the inventory of the commit cannot be used.
     """
     known = [each for each in store.rollouts(1000) if each.inventory == followed.inventory]
     same = next((each for each in known if each.revision == commit), None)
@@ -100,7 +100,7 @@ def watch(
             found, words = due(place, store, followed, commit)
             if found is not None and found.new.waves:
                 play(found)
-        except InputError as error:
+        except Refusal as error:
             # Also what a broken commit says: the next one may be good.
             words = str(error)
         if words and words != said:

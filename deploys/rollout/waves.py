@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def waves(candidates: Sequence[Candidate], steps: Sequence[Step], salt: str, uni
         unit_hosts: how many hosts one run takes at the most.
 
     Raises:
-        InputError: a group that nobody is in.
+        Refusal: a group that nobody is in.
     """
     _require_groups(candidates, steps)
     left, total = order(candidates, salt), len(candidates)
@@ -142,7 +142,7 @@ def _require_groups(candidates: Sequence[Candidate], steps: Sequence[Step]) -> N
     unknown = [step.group for step in steps if step.group is not None and step.group not in known]
     if unknown:
         message = f"no host of the rollout is in the group {unknown[0]}"
-        raise InputError(message)
+        raise Refusal(message)
 
 
 def domains_shared(wave: Sequence[Candidate]) -> Mapping[str, list[str]]:

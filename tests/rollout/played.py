@@ -79,7 +79,7 @@ class World:
 
     def begin(self, sizes: Sequence[Sequence[int]], spec: Spec | None = None, prefix: str = "web") -> int:
         """Waves of units of so many hosts."""
-        names = iter(f"{prefix}-{number}" for number in range(1000))
+        names = iter(f"{prefix}-{number}" for number in range(100_000))
         waves = [Wave(f"wave {number}", tuple(tuple(next(names) for _ in range(count)) for count in units))
                  for number, units in enumerate(sizes)]  # fmt: skip
         new = New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves)

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import pytest
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.local import only_controller
 from deploys.rollout.model import Answer, Budget, Kind, OnFail, Spec, State
 from deploys.rollout.store.commands import Commands
@@ -68,7 +68,7 @@ def test_a_gate_that_cannot_tell_waits_for_a_person(world) -> None:
 
 def test_a_host_is_in_one_rollout_at_a_time_and_the_refusal_names_the_other(world) -> None:
     first = world.begin([[2]])
-    with pytest.raises(InputError, match=f"web-0 is in rollout {first} of ann@ctl [(]a test[)], which is running"):
+    with pytest.raises(Refusal, match=f"web-0 is in rollout {first} of ann@ctl [(]a test[)], which is running"):
         world.begin([[1]])
     world.begin([[1]], prefix="db")
     assert world.play(first) is State.DONE
@@ -76,7 +76,7 @@ def test_a_host_is_in_one_rollout_at_a_time_and_the_refusal_names_the_other(worl
 
 
 def test_one_controller_at_a_time(world) -> None:
-    with only_controller(world.place), pytest.raises(InputError, match="another controller works on"):
+    with only_controller(world.place), pytest.raises(Refusal, match="another controller works on"):
         world.play(world.begin([[1]]))
 
 
@@ -88,7 +88,7 @@ def test_people_steer_it_from_another_terminal(world) -> None:
     thread.join(20)
     assert world.touched() == ["web-0"]
     assert say(world, ident, "approve") == "wave 2 may begin"
-    with pytest.raises(InputError, match="is running; this is for one that is paused"):
+    with pytest.raises(Refusal, match="is running; this is for one that is paused"):
         say(world, ident, "resume")
     say(world, ident, "pause")
     assert world.play(ident) is State.PAUSED
@@ -97,7 +97,7 @@ def test_people_steer_it_from_another_terminal(world) -> None:
     say(world, ident, "abort")
     assert world.play(ident) is State.ABORTED
     assert world.touched() == ["web-0"]
-    with pytest.raises(InputError, match="has ended: aborted"):
+    with pytest.raises(Refusal, match="has ended: aborted"):
         say(world, ident, "abort")
     assert [(who, event) for _, who, event, _ in audit(world.store, ident) if who == "bob@ctl"] == [
         ("bob@ctl", word) for word in ("approve", "pause", "resume", "abort")

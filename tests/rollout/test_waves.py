@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.waves import Candidate, Step, domains_shared, waves
 
 
@@ -33,7 +33,7 @@ def test_a_group_goes_first() -> None:
 
 
 def test_a_group_that_nobody_is_in_is_refused() -> None:
-    with pytest.raises(InputError, match="no host of the rollout is in the group canarys"):
+    with pytest.raises(Refusal, match="no host of the rollout is in the group canarys"):
         waves(hosts(3), [Step(group="canarys")], "r1")
 
 

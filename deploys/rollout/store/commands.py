@@ -7,7 +7,7 @@ import sqlite3
 from datetime import datetime
 from typing import Literal
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.model import Answer, Kind, OnFail, State, UnitState, Verdict, WaveState
 from deploys.rollout.store.rows import spec_from_text, spec_to_text
 from deploys.rollout.store.sqlite import Store, add_units, audited, become, enter, lock
@@ -27,13 +27,13 @@ class Commands:
         """Write a command down; returns what it will do.
 
         Raises:
-            InputError: the rollout is not in a state for it.
+            Refusal: the rollout is not in a state for it.
         """
         with self._store.writing() as db:
             row = db.execute("SELECT state FROM rollout WHERE id = ?", (ident,)).fetchone()
             if row is None:
                 message = f"there is no rollout {ident}"
-                raise InputError(message)
+                raise Refusal(message)
             does = getattr(self, f"_{word}")(db, ident, State(row["state"]), at)
             audited(db, ident, at, self._who, word, "")
             return str(does)
@@ -53,7 +53,7 @@ class Commands:
     def _abort(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:  # noqa: ARG002 - as the others
         if state.ended:
             message = f"rollout {ident} has ended: {state}"
-            raise InputError(message)
+            raise Refusal(message)
         db.execute("UPDATE rollout SET abort = 1 WHERE id = ?", (ident,))
         return "it ends when the runs that are under way have ended; what was changed stays"
 
@@ -64,7 +64,7 @@ class Commands:
         ).fetchone()
         if wave is None or wave["state"] != WaveState.WAITING:
             message = f"rollout {ident} waits for no approval"
-            raise InputError(message)
+            raise Refusal(message)
         db.execute("UPDATE wave SET approved = ? WHERE rollout = ? AND number = ?", (self._who, ident, wave["number"]))
         return f"wave {wave['number'] + 1} may begin"
 
@@ -94,7 +94,7 @@ class Commands:
         ).fetchone()["units"]
         if running:
             message = f"{running} runs of rollout {ident} are under way: pause it, and wait for their end"
-            raise InputError(message)
+            raise Refusal(message)
         if state.ended:
             lock(db, ident, [row["name"] for row in db.execute("SELECT name FROM host WHERE rollout = ?", (ident,))])
         for row in db.execute("SELECT number, state FROM wave WHERE rollout = ?", (ident,)).fetchall():
@@ -110,4 +110,4 @@ class Commands:
 def _require(ident: int, state: State, *allowed: State) -> None:
     if state not in allowed:
         message = f"rollout {ident} is {state}; this is for one that is {' or '.join(allowed)}"
-        raise InputError(message)
+        raise Refusal(message)

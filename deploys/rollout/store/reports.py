@@ -122,7 +122,7 @@ def progress(store: Store, ident: int) -> Progress:
     """A rollout as it stands.
 
     Raises:
-        InputError: there is none of that number.
+        Refusal: there is none of that number.
     """
     found = store.rollout(ident)
     counts: dict[tuple[str, int], dict[Verdict, int]] = {}

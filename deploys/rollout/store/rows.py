@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.model import Budget, Kind, OnFail, Spec, State, Verdict
 from deploys.rollout.waves import Wave
 
@@ -89,7 +89,7 @@ def spec_from_text(text: str) -> Spec:
     """The specification of a rollout.
 
     Raises:
-        InputError: written by another version, whose fields mean something else.
+        Refusal: written by another version, whose fields mean something else.
     """
     given: dict[str, Any] = json.loads(text)
     version = given.pop("version", None)
@@ -97,7 +97,7 @@ def spec_from_text(text: str) -> Spec:
         message = (
             f"this rollout was begun by another version of Photon Fleet (specification {version}, here {SPEC_VERSION})"
         )
-        raise InputError(message)
+        raise Refusal(message)
     return Spec(
         gates=tuple(given["gates"]), bake_seconds=tuple(given["bake_seconds"]), approvals=frozenset(given["approvals"]),
         parallel=given["parallel"], failed=Budget(**given["failed"]), unreachable=Budget(**given["unreachable"]),

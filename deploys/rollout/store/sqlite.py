@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from deploys.errors import InputError
+from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Ask, Become, Enter, Start
 from deploys.rollout.model import Answer, Kind, State, UnitState, Verdict, View, WaveState, WaveView
 from deploys.rollout.store.rows import HostResult, New, Rollout, Unit, spec_from_text, spec_to_text
@@ -29,7 +29,7 @@ class Store:
     """The rollouts of a state directory.
 
     Raises:
-        InputError: the file is of another version, or cannot be written.
+        Refusal: the file is of another version, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class Store:
             db.execute("COMMIT")
         if found != VERSION:
             message = f"{path} was written by another version of Photon Fleet ({found}, here {VERSION})"
-            raise InputError(message)
+            raise Refusal(message)
 
     def connect(self) -> sqlite3.Connection:
         """A connection of its own."""
@@ -77,7 +77,7 @@ class Store:
         """Write a rollout down; its hosts are nobody else's until it has ended.
 
         Raises:
-            InputError: a host is in another rollout that has not ended.
+            Refusal: a host is in another rollout that has not ended.
         """
         when = at.isoformat()
         with self.writing() as db:
@@ -114,12 +114,12 @@ class Store:
         """A rollout.
 
         Raises:
-            InputError: there is none of that number.
+            Refusal: there is none of that number.
         """
         rows = self.rows("SELECT * FROM rollout WHERE id = ?", ident)
         if not rows:
             message = f"there is no rollout {ident}"
-            raise InputError(message)
+            raise Refusal(message)
         return _rollout(rows[0])
 
     def rollouts(self, most: int = 20) -> list[Rollout]:
@@ -206,7 +206,7 @@ def lock(db: sqlite3.Connection, ident: int, names: Sequence[str]) -> None:
     """Take hosts for a rollout.
 
     Raises:
-        InputError: another one has one of them.
+        Refusal: another one has one of them.
     """
     for name in names:
         try:
@@ -218,7 +218,7 @@ def lock(db: sqlite3.Connection, ident: int, names: Sequence[str]) -> None:
                 f"{name} is in rollout {other['id']} of {other['who']} ({other['why']}), which is {other['state']}: "
                 "wait for its end, or abort it"
             )
-            raise InputError(message) from None
+            raise Refusal(message) from None
 
 
 def _start(db: sqlite3.Connection, unit: int, at: datetime) -> Unit:
