@@ -81,10 +81,11 @@ def _start(
 
 def _keep(directory: Path, key: str, seconds: float, lock: int, command: Sequence[str]) -> int:
     """What the keeper does: run, limit, write down."""
-    (directory / f"{key}.pid").write_text(str(os.getpid()))
     # With the lock: should this process be killed, nobody starts a second run before the command has ended.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, pass_fds=[lock])
     with _passing_on(process):
+        # Known from now on, as it passes on what it is asked.
+        (directory / f"{key}.pid").write_text(str(os.getpid()))
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
