@@ -100,7 +100,7 @@ def _cpu(who: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.rollout")
     parser.add_argument("--hosts", type=int, action="append")
-    print(print("| hosts | s | CPU s | of the runs | MB | database MB | slowest look ms | slowest `status` s |"))
+    print("| hosts | s | CPU s | of the runs | MB | database MB | slowest look ms | slowest `status` s |")
     print("|---|---|---|---|---|---|---|---|")
     for hosts in parser.parse_args().hosts or (100, 1000, 10_000):
         print(measure(hosts), flush=True)
