@@ -1,9 +1,10 @@
-"""python -m deploys: what pyinfra's own command line does not tell, and rollouts."""
+"""photon-fleet, or python -m deploys: what pyinfra's own command line does not tell, and rollouts."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 from typing_extensions import override
@@ -53,5 +54,10 @@ def run() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def script() -> NoReturn:
+    """The same, installed as `photon-fleet`."""
     sys.exit(run())
+
+
+if __name__ == "__main__":
+    script()
