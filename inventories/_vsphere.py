@@ -55,7 +55,9 @@ class Where(Model):
 
     def holds(self, vm: Vm) -> bool:
         """Whether the machine is one of them."""
-        steps = tuple(step for step in (self.folder or "").split("/") if step)
+        from deploys.vsphere.rows import coded, shown  # noqa: PLC0415 - see vms()
+
+        steps = tuple(coded(shown(step)) for step in (self.folder or "").split("/") if step)
         path = tuple(vm.path.split("/"))
         return (
             path[: len(steps)] == steps

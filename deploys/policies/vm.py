@@ -143,7 +143,7 @@ class Vm(Policy):
     adapters: tuple[Adapter, ...] = ()
     """The others of the machine are left alone; none given: as the template has them."""
     annotation: Annotated[str, Field(max_length=8192)] = ""
-    tags: dict[Name, Word] = Field(default_factory=dict)
+    tags: dict[Name, Name] = Field(default_factory=dict)
     """Category -> tag. Other categories' tags are left alone."""
     attributes: dict[Name, Line] = Field(default_factory=dict)
     """Custom attribute -> value. Others are left alone."""

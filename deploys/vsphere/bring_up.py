@@ -109,7 +109,7 @@ def _clone(member: Host, policy: Vm) -> Clone:
     cluster, pool = cluster_of(policy)
     public = {HOST_KEY: key.public} if key is not None else {}
     return Clone(
-        folder=policy.folder, label=policy.label or member.name, template=policy.template_path(),
+        folder=policy.folder_coded(), label=policy.label_of(member.name), template=policy.template_path(),
         mark=policy.mark_of(member.name), cluster=cluster, pool=pool, datastore=policy.datastore, cpus=policy.cpus,
         cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib, annotation=policy.annotation,
         more={**given.keys, **public, INSTANCE: instance}, origin=_origin(policy),

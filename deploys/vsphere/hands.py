@@ -35,7 +35,7 @@ class Clone:
     """A machine that is to be made from a template.
 
     Args:
-        folder, label: where it is, from the datacenter down, and its name; as the policy has them.
+        folder, label: where it is, from the datacenter down, and its name; both as the API writes names.
         template: path of a template.
         mark: what tells it as ours, from its first moment.
         more: further extraConfig keys it is made with, such as the data of its first boot.
@@ -102,12 +102,12 @@ class Hands:
         """
         template = self._template(places, wanted)
         spec = self._clone_spec(places, wanted)
-        what = f"the clone {wanted.folder}/{coded(wanted.label)}"
+        what = f"the clone {wanted.folder}/{wanted.label}"
         for _ in range(2):
             try:
                 with self.tasks.slot():
                     task = self._session.write(
-                        lambda _: template.CloneVM_Task(folder=into, name=coded(wanted.label), spec=spec)
+                        lambda _: template.CloneVM_Task(folder=into, name=wanted.label, spec=spec)
                     )
                     return str(self.tasks.result(task, what)._moId)  # noqa: SLF001 - its only name
             except (TaskError, vim.fault.DuplicateName) as error:
@@ -128,7 +128,7 @@ class Hands:
     def _made_meanwhile(self, into: Any, wanted: Clone) -> str | None:  # noqa: ANN401 - pyvmomi's objects
         """The machine that a clone whose answer was lost has made, if it was begun at all."""
         for _ in range(LOOKS):
-            found = self._session.read(lambda content: content.searchIndex.FindChild(into, coded(wanted.label)))
+            found = self._session.read(lambda content: content.searchIndex.FindChild(into, wanted.label))
             if found is not None:
                 return self._adopted(found, wanted)
             time.sleep(looks.LOOK_SECONDS)
@@ -136,7 +136,7 @@ class Hands:
 
     def _adopted(self, found: Any, wanted: Clone) -> str:  # noqa: ANN401 - pyvmomi's objects
         """The machine of that name, once it is whole, if it bears the mark."""
-        path = f"{wanted.folder}/{coded(wanted.label)}"
+        path = f"{wanted.folder}/{wanted.label}"
         moid = str(found._moId) if isinstance(found, vim.VirtualMachine) else ""  # noqa: SLF001 - its only name
         for _ in range(LOOKS if moid else 0):
             row = self._session.read(lambda content: of_these(content, [found], ["config.extraConfig"])).get(moid)
