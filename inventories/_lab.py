@@ -6,6 +6,7 @@ every inventory: what belongs to the lab is imported when it is used, so that ot
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from pyinfra.api.exceptions import ConnectError
 from typing_extensions import override
 
 from deploys.errors import InputError
+from deploys.policies.secret import Secret
+from deploys.policies.vcenter import VCenter
 from inventories._ssh import PhotonConnector
 
 
@@ -77,6 +80,40 @@ def lab_network() -> str:
     from tests.lab import settings  # noqa: PLC0415 - see the module's docstring
 
     return f"{settings.network()}.0/24"
+
+
+def lab_vcenter() -> VCenter:
+    """The simulated vCenter whose machines are lab hosts.
+
+    Raises:
+        InputError: there is none.
+    """
+    from tests.lab import settings  # noqa: PLC0415 - see the module's docstring
+    from tests.lab.vcenter.machines import PASSWORD_FILE, STATE  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        known = json.loads((settings.state_dir() / STATE).read_text())
+    except FileNotFoundError as error:
+        message = "no simulated vCenter runs in the lab; start one: python -m tests.lab vcenter --machines &"
+        raise InputError(message) from error
+    return VCenter(
+        host=known["host"], port=known["port"], user=known["user"], pin_sha256=known["pin"],
+        password=Secret.file(settings.state_dir() / PASSWORD_FILE),
+    )  # fmt: skip
+
+
+def lab_machine() -> dict[str, Any]:
+    """What a host on a machine of that vCenter needs beside its policies: the lab's key, and files of the lab."""
+    from deploys.vsphere.seed.first_boot import FirstBoot  # noqa: PLC0415 - for those that make machines
+    from tests.lab import seed, settings  # noqa: PLC0415 - see the module's docstring
+
+    state = settings.state_dir()
+    with _as_input_error():
+        public = seed.key_pair(state / "id", "photon-lab")
+    return {
+        "ssh_user": "root", "ssh_key": str(state / "id"), "vm_record": str(state / "vms.json"),
+        "ssh_known_hosts_file": str(state / "machines_known_hosts"), "first_boot": FirstBoot(keys=[public]),
+    }  # fmt: skip
 
 
 def lab_image(tag: str = "1") -> Path:

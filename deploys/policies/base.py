@@ -79,6 +79,14 @@ class Model(BaseModel):  # noqa: PLW1641 - pydantic makes the hash of a frozen m
         return self._origin
 
 
+def of_a_group() -> Any:  # noqa: ANN401 - it stands for a field of any type
+    """A field that must be given, though not by each of the groups that have the policy: `problems` says when none has.
+
+    Until then it is None.
+    """
+    return pydantic.Field(default=None, validate_default=False)
+
+
 class Item(Model):
     """An element of a policy's list. Lists of several groups are joined by the field `identity`."""
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, InstanceOf
 from typing_extensions import override
 
 from deploys.clouds.machine import MADE, MARK, NewDisk, Order
-from deploys.policies.base import Check, Item, Policy, Risk
+from deploys.policies.base import Check, Item, Policy, Risk, of_a_group
 from deploys.policies.clouds import Ec2, Gce
 from deploys.policies.types import Cidr, Line, Word
 from deploys.vsphere.rows import AddressRule
@@ -65,10 +65,11 @@ class CloudVm(Policy):
     risk: ClassVar[Risk] = Risk.NONE
     of_host: ClassVar[bool] = False
 
-    provider: InstanceOf[Ec2] | InstanceOf[Gce]
-    image: CloudName
+    provider: InstanceOf[Ec2] | InstanceOf[Gce] = of_a_group()
+    """This, `image` and `size` must be given, by one of the groups of a host."""
+    image: CloudName = of_a_group()
     """What it is made from, once: another image later changes nothing on a machine that is there."""
-    size: Word
+    size: Word = of_a_group()
     """t3.small, e2-small."""
     label: CloudName | None = None
     """Its name in the cloud; the host's own when not given."""
@@ -114,7 +115,10 @@ class CloudVm(Policy):
 
     @override
     def problems(self) -> Iterable[str]:
-        if isinstance(self.provider, Ec2):
+        lacking = [name for name in ("provider", "image", "size") if not getattr(self, name)]
+        if lacking:
+            yield from (f"{name}: is not given" for name in lacking)
+        elif isinstance(self.provider, Ec2):
             yield from self._wrong_on_ec2()
         else:
             yield from self._wrong_on_gce()

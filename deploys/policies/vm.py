@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import override
 
-from deploys.policies.base import Check, Item, Policy, Risk
+from deploys.policies.base import Check, Item, Policy, Risk, of_a_group
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
 from deploys.vsphere.fetch import RemotePackage, url_problem
@@ -114,9 +114,10 @@ class Vm(Policy):
     name: ClassVar[str] = "vm"
     risk: ClassVar[Risk] = Risk.NONE
     of_host: ClassVar[bool] = False
-    vcenter: VCenter
-    folder: InventoryPath
-    """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there."""
+    vcenter: VCenter = of_a_group()
+    """Must be given, by one of the groups of a host."""
+    folder: InventoryPath = of_a_group()
+    """Where the machine is, from the datacenter down: "DC0/prod/web". Made when it is not there. Must be given."""
     template: InventoryPath | None = None
     """What it is cloned from, once: another template later changes nothing on a machine that is there."""
     ovf: Annotated[Path | str | None, BeforeValidator(_ovf)] = None
@@ -179,6 +180,9 @@ class Vm(Policy):
 
     @override
     def problems(self) -> Iterable[str]:
+        for name in ("vcenter", "folder"):
+            if not getattr(self, name):
+                yield f"{name}: is not given"
         if (self.cluster is None) == (self.pool is None):
             yield "cluster: give the cluster that the machine is placed in, or else a pool"
         if self.cpus % self.cores_per_socket:
@@ -194,9 +198,9 @@ class Vm(Policy):
         if len(sources) != 1:
             found = f"{' and '.join(sources)} are given" if sources else "none is given"
             yield f"template: one of template, ovf and library says what it is made from; {found}"
-        datacenter = self.folder.partition("/")[0]
+        datacenter = (self.folder or "").partition("/")[0]
         for name, path in (("template", self.template), ("templates", self.templates)):
-            if path is not None and path.partition("/")[0] != datacenter:
+            if path is not None and datacenter and path.partition("/")[0] != datacenter:
                 yield f"{name}: {path} is in another datacenter than the folder {self.folder}"
         if self.template is None:
             lacking = [name for name in ("datastore", "adapters") if not getattr(self, name)]

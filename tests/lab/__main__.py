@@ -7,11 +7,14 @@ import contextlib
 import os
 import shutil
 import sys
+import time
+from typing import Any
 
 from tests.lab import client, machine, seed, vcenter
 from tests.lab.errors import LabError
 from tests.lab.machine import say
 from tests.lab.settings import cache_dir
+from tests.lab.vcenter import machines
 
 DEFAULT_HOSTS = ["web-1", "db-1", "edge-1"]
 
@@ -32,12 +35,27 @@ def _ssh(name: str, command: list[str]) -> None:
 
 
 def _vcenter(arguments: argparse.Namespace) -> None:
-    options = {name: value for name, value in vars(arguments).items() if name != "action"}
+    options = {name: value for name, value in vars(arguments).items() if name not in {"action", "machines"}}
+    if arguments.machines:
+        machine.require_root()
+        _machines(options)
+        return
     with vcenter.start(**options) as simulator:
         print(f"{simulator.url}\nuser     {simulator.user}\npassword {simulator.password}\npin      {simulator.pin}")
         say("a simulated vCenter runs until you press Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             simulator.process.wait()
+
+
+def _machines(options: dict[str, Any]) -> None:
+    options = {**options, "vms": 0, "template": options["template"] or "photon-5"}
+    del options["listen"], options["boot"]
+    with machines.start(**options) as simulator:
+        say(f"a simulated vCenter at {simulator.url}, whose machines are lab hosts")
+        say("it runs until `python -m tests.lab down`, or Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            while machines.is_wanted() and simulator.process.poll() is None:
+                time.sleep(0.5)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("names", nargs="+")
     actions.add_parser("refresh", help="forget the cached base system; the next `up` builds it anew")
     simulator = actions.add_parser("vcenter", help="a simulated vCenter (needs no root once Go and govmomi are there)")
+    simulator.add_argument("--machines", action="store_true", help="in the lab: machines that are made are lab hosts")
     simulator.add_argument("--vms", type=int, default=2, help="of each cluster")
     simulator.add_argument("--hosts", type=int, default=3, help="of each cluster")
     simulator.add_argument("--clusters", type=int, default=1)

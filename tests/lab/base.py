@@ -28,12 +28,13 @@ OLD_AFTER_DAYS = 30
 PACKAGES = (
     "systemd-sysv dbus libpam-systemd openssh-server iproute2 iptables procps ca-certificates curl kmod "
     "rpm python3 python3-rpm python3-solv gpg docker.io busybox-static e2fsprogs btrfs-progs xfsprogs fdisk "
-    "systemd-timesyncd rsyslog sudo ostree gpg-agent nginx"
+    "systemd-timesyncd rsyslog sudo ostree gpg-agent nginx cloud-init"
 ).split()
 """Debian packages of the base: the counterparts of what a minimal Photon host has, and what the tdnf stand-in needs.
 
 rsyslog, ostree and nginx are no part of a minimal Photon: they are there, switched off, for the packages that the lab's
-repository has.
+repository has. cloud-init is run by hosts that stand for a vCenter's machines
+alone.
 """
 
 _DPKG_OPTIONS = (

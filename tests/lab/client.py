@@ -104,6 +104,47 @@ def _start() -> None:
         time.sleep(0.05)
 
 
+def start() -> None:
+    """Make sure the lab runs, with whatever hosts.
+
+    Raises:
+        LabError: no root, or no such thing possible on this machine.
+    """
+    machine.require_root()
+    with _locked():
+        if not is_up():
+            _start()
+
+
+def boot_clone(host: str, guestinfo: str, card: str) -> str:
+    """Make sure that the lab host that stands for a vCenter's machine runs, and return its address.
+
+    It is a copy of a template that nobody can log in to yet: cloud-init does what its guestinfo says.
+
+    Args:
+        host: its name in the lab.
+        guestinfo: the address of its guestinfo, to which `&key=...` is added.
+        card: the MAC of its network card.
+    """
+    start()
+    with _locked():
+        spec = seed.add(host, machine=guestinfo, card=card)
+    _request("boot", host, timeout=BOOT_SECONDS)
+    return spec.address
+
+
+def remove(host: str) -> None:
+    """Switch a host off for good and throw its disk away."""
+    spec = seed.specs().get(host)
+    if spec is None:
+        return
+    if is_up():
+        kill(host)
+    _throw_away(spec.directory)
+    with _locked():
+        seed.forget(host)
+
+
 def boot(
     host: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False, image: bool | str = False
 ) -> Access:
@@ -119,10 +160,8 @@ def boot(
     Raises:
         LabError: no root, no such thing possible on this machine, or the host did not come up.
     """
-    machine.require_root()
+    start()
     with _locked():
-        if not is_up():
-            _start()
         spec = seed.add(host, expired=expired, disks=disks, vm=vm, image=image)
         seed.host_key(spec)
         _write_access(seed.specs().values())
@@ -148,11 +187,11 @@ def ssh_config() -> Path:
 
 
 def _write_access(hosts: Any) -> None:
-    lines = {spec: f"{spec.name},{spec.address} {seed.host_key(spec)}\n" for spec in hosts}
+    lines = {spec: f"{spec.name},{spec.address} {seed.host_key(spec)}\n" for spec in hosts if not spec.machine}
     for spec, line in lines.items():
         seed.replace_text(seed.known_hosts(spec), line)
     seed.replace_text(state_dir() / "known_hosts", "".join(lines.values()))
-    blocks = "".join(f"Host {spec.name}\n  HostName {spec.address}\n" for spec in hosts)
+    blocks = "".join(f"Host {spec.name}\n  HostName {spec.address}\n" for spec in lines)
     common = (
         f"Host *\n  User root\n  IdentityFile {state_dir() / 'id'}\n  IdentitiesOnly yes\n"
         f"  UserKnownHostsFile {state_dir() / 'known_hosts'}\n  StrictHostKeyChecking yes\n  ConnectTimeout 5\n"
@@ -213,11 +252,13 @@ def status() -> list[tuple[Spec, bool]]:
 
 
 def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5))."""
+    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5)). Nothing when it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    # Whoever has started it, and is to wait for it, may be busy.
+    return "" if state == "Z" else fields[18]
 
 
 def _end_life() -> None:

@@ -22,7 +22,7 @@ from tests.lab import disks, seed
 from tests.lab.errors import LabError
 from tests.lab.machine import run
 from tests.lab.seed import Spec
-from tests.lab.settings import mac, network, repository_address
+from tests.lab.settings import network, repository_address
 
 REBOOT = 133
 BOOT_SECONDS = 120.0
@@ -124,7 +124,7 @@ class LabHost:
         run("ip", "link", "del", interface, check=False)
         run("ip", "netns", "add", name)
         run("ip", "link", "add", interface, "type", "veth",
-            "peer", "name", "eth0", "address", mac(address), "netns", name)  # fmt: skip
+            "peer", "name", "eth0", "address", self.spec.mac, "netns", name)  # fmt: skip
         run("ip", "link", "set", interface, "master", "br0", "up")
         # With its broadcast address, as networkd itself sets it: another one would be another address to networkd.
         commands = (

@@ -16,6 +16,9 @@ rm -rf /etc/debian_version /etc/init.d /usr/lib/systemd/systemd-sysv-install
 for unit in sshd iptables; do
   ln -s /usr/lib/systemd/system/$unit.service /etc/systemd/system/multi-user.target.wants/$unit.service
 done
+# Only machines of a vCenter have a first boot (tests/lab/guest); the lab does that of the others.
+rm -rf /usr/lib/systemd/system/cloud-* /usr/lib/systemd/system-generators/cloud-init-generator /etc/cloud \
+  /etc/rsyslog.d/*cloudinit* /etc/profile.d/*cloud* /etc/dhcp /etc/NetworkManager /etc/update-motd.d
 # Photon starts no rsyslog by itself (it is a package of its own), and has no sysctl.conf.
 # The kernel's log is empty in a container, and reading nothing over and over takes half a processor.
 sed -i '/imklog/s/^/#/' /etc/rsyslog.conf

@@ -11,13 +11,13 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.machine import file_locked, run
-from tests.lab.settings import FIRST_HOST, REPOSITORY_HOST, network, repository_address, state_dir
+from tests.lab.settings import FIRST_HOST, REPOSITORY_HOST, mac, network, repository_address, state_dir
 
 IMAGE_TOOLS = ("", "rpm-ostree", "ostree")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -35,10 +35,18 @@ class Spec:
     """Whether it has a kernel of its own."""
     image: str = ""
     """Booted from an ostree deployment, and with which tool: "" (not), "rpm-ostree" (the stand-in) or "ostree"."""
+    machine: str = ""
+    """The address at which a simulated vCenter keeps the guestinfo of the machine that this host stands for."""
+    card: str = ""
+    """The MAC of its network card, where that is not the lab's to say."""
 
     @property
     def address(self) -> str:
         return f"{network()}.{FIRST_HOST + self.number}"
+
+    @property
+    def mac(self) -> str:
+        return self.card or mac(self.address)
 
     @property
     def directory(self) -> Path:
@@ -59,8 +67,9 @@ def specs() -> dict[str, Spec]:
 
 
 def add(
-    name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False, image: bool | str = False
-) -> Spec:
+    name: str, *, expired: bool = False, disks: Sequence[int] = (), vm: bool = False, image: bool | str = False,
+    machine: str = "", card: str = "",
+) -> Spec:  # fmt: skip
     """Return the spec of `name`, giving it the next number when it is new.
 
     Raises:
@@ -75,11 +84,21 @@ def add(
         message = f"{name}: lab_image is True (or 'rpm-ostree') or 'ostree'."
         raise LabError(message)
     if name not in known:
-        number = max((spec.number for spec in known.values()), default=-1) + 1
-        known[name] = Spec(name, number, expired, tuple(disks), vm, tool)
-        text = json.dumps([asdict(spec) for spec in known.values()], indent=1)
-        replace_text(state_dir() / "hosts.json", text)
+        taken = {spec.number for spec in known.values()}
+        number = next(free for free in range(len(taken) + 1) if free not in taken)
+        known[name] = Spec(name, number, expired, tuple(disks), vm, tool, machine, card)
+        _write_specs(known)
     return known[name]
+
+
+def forget(name: str) -> None:
+    """Take a host off the list; its address may be given to another one."""
+    _write_specs({known: spec for known, spec in specs().items() if known != name})
+
+
+def _write_specs(known: Mapping[str, Spec]) -> None:
+    text = json.dumps([asdict(spec) for spec in known.values()], indent=1)
+    replace_text(state_dir() / "hosts.json", text)
 
 
 def replace_text(path: Path, text: str, mode: int = 0o644) -> None:
@@ -121,21 +140,9 @@ def write(spec: Spec, lower: Sequence[Path]) -> None:
     upper = spec.directory / "upper"
     if (spec.directory / "seeded").exists():
         return
-    shutil.rmtree(upper, ignore_errors=True)
-    for name in ("upper", "work", "root", "docker", "containerd"):
-        (spec.directory / name).mkdir(parents=True, exist_ok=True)
-    upper.chmod(0o755)
-    for directory in ("etc", "etc/ssh"):
-        (upper / directory).mkdir(mode=0o755)
-        (upper / directory).chmod(0o755)
+    write_blank(spec, spec.name)
     key = _host_key_file(spec)
     replace_text(upper / "etc/ssh" / key.name, key.read_text(), 0o600)
-    replace_text(upper / "etc/hostname", f"{spec.name}\n")
-    replace_text(
-        upper / "etc/hosts",
-        f"127.0.0.1 localhost\n127.0.1.1 {spec.name}\n{repository_address()} {REPOSITORY_HOST}\n",
-    )
-    replace_text(upper / "etc/resolv.conf", "# The lab has no name server.\n")
     for directory in ("root", "root/.ssh"):
         (upper / directory).mkdir(mode=0o700)
         (upper / directory).chmod(0o700)
@@ -144,6 +151,22 @@ def write(spec: Spec, lower: Sequence[Path]) -> None:
     if not spec.expired:
         _age_root_password(upper, lower)
     (spec.directory / "seeded").touch()
+
+
+def write_blank(spec: Spec, hostname: str) -> None:
+    """Fill the upper directory of a host with its name and what the lab's network is, and nothing to log in with."""
+    upper = spec.directory / "upper"
+    shutil.rmtree(upper, ignore_errors=True)
+    for name in ("upper", "work", "root", "docker", "containerd"):
+        (spec.directory / name).mkdir(parents=True, exist_ok=True)
+    upper.chmod(0o755)
+    for directory in ("etc", "etc/ssh"):
+        (upper / directory).mkdir(mode=0o755)
+        (upper / directory).chmod(0o755)
+    replace_text(upper / "etc/hostname", f"{hostname}\n")
+    hosts = f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n{repository_address()} {REPOSITORY_HOST}\n"
+    replace_text(upper / "etc/hosts", hosts)
+    replace_text(upper / "etc/resolv.conf", "# The lab has no name server.\n")
 
 
 def _lower_text(lower: Sequence[Path], name: str) -> str:

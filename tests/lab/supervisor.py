@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import layer, ostree_repo, packages, seed
+from tests.lab.clone_host import CloneHost
 from tests.lab.errors import LabError
 from tests.lab.host import LabHost
 from tests.lab.image_host import ImageHost
 from tests.lab.machine import run
-from tests.lab.settings import gateway, mac, name, repository_address, state_dir, uplink
+from tests.lab.settings import gateway, name, repository_address, state_dir, uplink
 from tests.lab.vm import VmHost
 from tests.lab.vm_image_host import VmImageHost
 
@@ -103,8 +104,9 @@ class Supervisor:
             raise LabError(message)
         # The neighbour entry is permanent, so that a rebooted host is reached at once.
         run("nsenter", f"--net={_machine_net()}", "ip", "neigh", "replace", spec.address,
-            "lladdr", mac(spec.address), "dev", uplink(), "nud", "permanent")  # fmt: skip
-        self._hosts[wanted] = _KINDS[spec.vm, bool(spec.image)](spec, self._lower, self._cgroup)
+            "lladdr", spec.mac, "dev", uplink(), "nud", "permanent")  # fmt: skip
+        kind = CloneHost if spec.machine else _KINDS[spec.vm, bool(spec.image)]
+        self._hosts[wanted] = kind(spec, self._lower, self._cgroup)
         return self._hosts[wanted]
 
 

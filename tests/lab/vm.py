@@ -19,7 +19,7 @@ from tests.lab.disks import MEBIBYTE
 from tests.lab.errors import LabError
 from tests.lab.host import LabHost
 from tests.lab.machine import run
-from tests.lab.settings import gateway, mac, state_dir
+from tests.lab.settings import gateway, state_dir
 
 MEMORY_MEBIBYTES = 512
 
@@ -79,7 +79,7 @@ class VmHost(LabHost):
             "-serial", f"file:{directory / 'kernel.log'}", "-monitor", f"unix:{self._monitor},server,nowait",
             *self._boots_from(),
             "-netdev", f"tap,id=net,ifname={self.spec.interface},script=no,downscript=no",
-            "-device", f"virtio-net-pci,netdev=net,mac={mac(self.spec.address)}",
+            "-device", f"virtio-net-pci,netdev=net,mac={self.spec.mac}",
             "-device", "virtio-rng-pci", "-device", "virtio-scsi-pci,id=scsi",
         ]  # fmt: skip
         for number in range(len(self.spec.disks)):
