@@ -107,6 +107,36 @@ def test_machines_are_made_and_the_second_run_changes_nothing(fleet) -> None:
     assert shown.status == 1, "-y and --dry contradict each other"
 
 
+ROLES = """
+base = group("base", Ssh(root_login="prohibit-password"), Vm(
+    vcenter=VC, folder="DC0/prod/roles", template="DC0/photon-5", cluster="DC0_C0", attributes={"owner": "ops"},
+    annotation="x",
+))
+web = group("web", Vm(tags={"role": "web"}, cpus=4, apart="web"))
+db = group("db", Vm(tags={"role": "db"}, memory_mib=4096, disks=[Disk(unit=1, gib=8)], apart="db"))
+edge = group("edge", Vm(tags={"role": "edge"}, adapters=[Adapter(index=0, network="DC0_DVPG0")]))
+_roles = {"web": (web, 9), "db": (db, 7), "edge": (edge, 4)}
+hosts = fleet(*(
+    host(f"{name}-{number}", base, role, **DATA)
+    for name, (role, count) in _roles.items() for number in range(1, 1 + count)
+))
+"""
+
+
+def test_twenty_machines_of_three_roles_cost_twenty_calls_at_most(simulator, tmp_path) -> None:
+    names = tuple(f"{role}-{number}" for role, count in (("web", 9), ("db", 7), ("edge", 4))
+                  for number in range(1, 1 + count))  # fmt: skip
+    with Fleet(simulator, tmp_path, ROLES, names, "DC0/vm/prod/roles") as fleet:
+        first = fleet.run()
+        assert first.status == 0, first.err[-4000:]
+        assert all(first.line(name).startswith(f"{name}: ok") for name in names)
+        second = fleet.run("--json")
+        assert (second.status, '"success": 0' in second.out) == (0, True), second.err[-4000:]
+        assert second.calls <= 20
+        assert fleet.simulator.sessions() == {"soap": 0, "rest": 0}
+    _remove_all(simulator)
+
+
 def test_only_the_machine_that_was_changed_by_hand_is_mended(fleet) -> None:
     fleet.changes()
     with soap.session(fleet.simulator) as content:

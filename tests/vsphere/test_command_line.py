@@ -63,6 +63,7 @@ def test_machines_of_a_folder_are_listed_by_reads_alone(simulator, tmp_path: Pat
     assert one["data"]["vm_path"] == "DC0/prod/DC0_C0_RP0_VM0"
     assert one["data"]["ssh_hostname"].startswith("10.9.")
     assert set(simulator.stats()) <= READS
+    assert simulator.calls() <= 14
     assert simulator.sessions() == {"soap": 0, "rest": 0}
     off = listed(simulator, tmp_path, "@vsphere/DC0/prod?power=off")["DC0_C0_RP0_VM1"]
     assert off["data"]["ssh_why_not"] == "it is off"
