@@ -28,6 +28,7 @@ from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.hardening import Hardening
+from deploys.policies.vm import Vm, shared_macs
 from inventories._entries import each_by_name, entries_of_run, is_about_machines
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
@@ -115,8 +116,11 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
     known: _Known = {}
+    machines: dict[str, Policy] = {}
     for member in hosts:
         effective = _effective(member, problems, known)
+        if (machine := effective.get(Vm.name)) is not None:
+            machines[member.name] = machine
         data = {**recorded(member, effective), **member.data, "policies": effective}
         reached = "cloud" if about_machines and effective.get(CloudVm.name) else connector
         entry = (f"@{reached}/{member.name}", data)
@@ -124,6 +128,7 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
         for joined in member.groups:
             joined.append(entry)
     groups = {joined.label: joined for member in hosts for joined in member.groups}
+    problems += shared_macs(machines)
     problems += _variables(groups.values())
     problems += _command_line(names, groups)
     if problems:

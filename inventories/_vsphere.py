@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
@@ -31,6 +32,7 @@ from inventories._ssh import PhotonConnector
 
 if TYPE_CHECKING:
     from deploys.policies.vcenter import VCenter
+    from deploys.vsphere.kept import Read
     from deploys.vsphere.rows import AddressRule, Vm
 
 _WHY_NOT = "ssh_why_not"
@@ -55,7 +57,9 @@ class Where(Model):
 
     def holds(self, vm: Vm) -> bool:
         """Whether the machine is one of them."""
-        steps = tuple(step for step in (self.folder or "").split("/") if step)
+        from deploys.vsphere.rows import coded, shown  # noqa: PLC0415 - see vms()
+
+        steps = tuple(coded(shown(step)) for step in (self.folder or "").split("/") if step)
         path = tuple(vm.path.split("/"))
         return (
             path[: len(steps)] == steps
@@ -189,6 +193,14 @@ def asked_for(text: str | None, connector: str = "@vsphere") -> tuple[Where, Add
     return where, AddressRule(network=last.get("network"), family=int(last.get("family", "4")))
 
 
+@cache
+def _read_once(vcenter: VCenter) -> Read:
+    """What a run reads: pyinfra asks for the hosts of a connector twice."""
+    from deploys.vsphere.inventory import read  # noqa: PLC0415 - see vms()
+
+    return read(vcenter)
+
+
 class VSphereConnector(PhotonConnector):
     """The @photon connector to the machines that a vCenter names: `@vsphere`, `@vsphere/FOLDER?QUESTIONS`."""
 
@@ -196,10 +208,9 @@ class VSphereConnector(PhotonConnector):
     @override
     def make_names_data(name: str | None = None) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         from deploys.policies.vcenter import VCenter  # noqa: PLC0415 - see vms()
-        from deploys.vsphere.inventory import read  # noqa: PLC0415 - see vms()
 
         where, rule = asked_for(name)
-        found = read(VCenter.from_environment())
+        found = _read_once(VCenter.from_environment())
         if where.tags and not found.tagged:
             message = "@vsphere: the tags could not be read"
             raise InputError(message)

@@ -21,14 +21,22 @@ class WantedDisk:
 
 
 @dataclass(frozen=True)
+class WantedAdapter:
+    """A network adapter; its MAC is as the vCenter says when it is None."""
+
+    network: str
+    mac: str | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """What a machine is to be made of. Networks are those of the first adapters; none: left alone."""
+    """What a machine is to be made of. Adapters are the first ones; none: left alone."""
 
     cpus: int
     cores_per_socket: int
     memory_mib: int
     disks: Sequence[WantedDisk] = ()
-    networks: Sequence[str] = ()
+    adapters: Sequence[WantedAdapter] = ()
     annotation: str = ""
 
 
@@ -39,7 +47,8 @@ class Change:
     Args:
         grow: key of a disk -> its new size in KiB.
         replug: key of an adapter -> its new network.
-        plug: networks of new adapters.
+        macs: key of an adapter -> its new MAC.
+        plug: new adapters.
         words: what changes, for a person.
         needs_off: which of it cannot be done while the machine runs.
     """
@@ -51,7 +60,8 @@ class Change:
     grow: Mapping[int, int] = field(default_factory=dict)
     add: Sequence[WantedDisk] = ()
     replug: Mapping[int, str] = field(default_factory=dict)
-    plug: Sequence[str] = ()
+    macs: Mapping[int, str] = field(default_factory=dict)
+    plug: Sequence[WantedAdapter] = ()
     words: Sequence[str] = ()
     needs_off: Sequence[str] = ()
 
@@ -75,10 +85,14 @@ def change(seen: Machine, wanted: Wanted) -> Change | None:
         annotation = wanted.annotation
         words.append("annotation")
     grow, add = _disks(seen, wanted, words)
-    replug, plug = _adapters(seen, wanted, words)
+    replug, macs = _adapters(seen, wanted, words)
+    if macs:
+        off.append("MAC address")
+    plug = list(wanted.adapters[len(seen["adapters"]) :])
+    words += [f"a new adapter on {adapter.network}" for adapter in plug]
     if not words:
         return None
-    return Change(cpus, cores, memory, annotation, grow, add, replug, plug, words, off)
+    return Change(cpus, cores, memory, annotation, grow, add, replug, macs, plug, words, off)
 
 
 def _disks(seen: Machine, wanted: Wanted, words: list[str]) -> tuple[dict[int, int], list[WantedDisk]]:
@@ -95,12 +109,13 @@ def _disks(seen: Machine, wanted: Wanted, words: list[str]) -> tuple[dict[int, i
     return grow, add
 
 
-def _adapters(seen: Machine, wanted: Wanted, words: list[str]) -> tuple[dict[int, str], list[str]]:
-    replug = {}
-    for adapter, network in zip(seen["adapters"], wanted.networks, strict=False):
-        if adapter["network"] != network:
-            replug[adapter["key"]] = network
-            words.append(f"the adapter {adapter['mac']} from {adapter['network'] or 'nowhere'} to {network}")
-    plug = list(wanted.networks[len(seen["adapters"]) :])
-    words += [f"a new adapter on {network}" for network in plug]
-    return replug, plug
+def _adapters(seen: Machine, wanted: Wanted, words: list[str]) -> tuple[dict[int, str], dict[int, str]]:
+    replug, macs = {}, {}
+    for there, adapter in zip(seen["adapters"], wanted.adapters, strict=False):
+        if there["network"] != adapter.network:
+            replug[there["key"]] = adapter.network
+            words.append(f"the adapter {there['mac']} from {there['network'] or 'nowhere'} to {adapter.network}")
+        if adapter.mac not in {None, there["mac"]}:
+            macs[there["key"]] = str(adapter.mac)
+            words.append(f"the MAC of the adapter {there['mac']} to {adapter.mac}")
+    return replug, macs

@@ -7,7 +7,8 @@ is read from it anew after the last change; nothing of it is a matter of a login
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import override
 
 from deploys.policies.base import Check, Item, Policy, Risk, of_a_group
+from deploys.policies.network import Network
+from deploys.policies.network_models import Mac
 from deploys.policies.types import Cidr, Line, Word
 from deploys.policies.vcenter import VCenter
 from deploys.vsphere.fetch import RemotePackage, url_problem
@@ -45,9 +48,18 @@ def _library_item(value: str) -> str:
     return value
 
 
+def _static(value: str) -> str:
+    if not re.fullmatch(r"00:50:56:[0-3][0-9a-f](:[0-9a-f]{2}){2}", value):
+        message = f"{value} is none that a vCenter lets people give: 00:50:56:00:00:00 to 00:50:56:3f:ff:ff"
+        raise ValueError(message)
+    return value
+
+
 InventoryPath = Annotated[str, AfterValidator(_path)]
 """A place in the vCenter's inventory from the datacenter down, without slashes at its ends."""
 Name = Annotated[str, AfterValidator(_text_key)]
+StaticMac = Annotated[Mac, AfterValidator(_static)]
+"""Source of the range: vSphere Networking, "Static MAC Addresses in Virtual Machines"."""
 
 
 def _ovf(value: object) -> object:
@@ -96,6 +108,8 @@ class Adapter(Item):
     index: Annotated[int, Field(ge=0, le=9)]
     network: Name
     """The name of the network or port group."""
+    mac: StaticMac | None = None
+    """As the vCenter gives it when not given."""
 
 
 class Address(Item):
@@ -144,7 +158,7 @@ class Vm(Policy):
     adapters: tuple[Adapter, ...] = ()
     """The others of the machine are left alone; none given: as the template has them."""
     annotation: Annotated[str, Field(max_length=8192)] = ""
-    tags: dict[Name, Word] = Field(default_factory=dict)
+    tags: dict[Name, Name] = Field(default_factory=dict)
     """Category -> tag. Other categories' tags are left alone."""
     attributes: dict[Name, Line] = Field(default_factory=dict)
     """Custom attribute -> value. Others are left alone."""
@@ -190,6 +204,9 @@ class Vm(Policy):
         wanted = sorted(adapter.index for adapter in self.adapters)
         if wanted != list(range(len(wanted))):
             yield f"adapters: the indexes are {wanted}, and must count from 0"
+        for mac, times in Counter(adapter.mac for adapter in self.adapters if adapter.mac).items():
+            if times > 1:
+                yield f"adapters: {times} of them have the MAC {mac}"
         yield from self._source_problems()
 
     def _source_problems(self) -> Iterable[str]:
@@ -209,6 +226,19 @@ class Vm(Policy):
             self.source()
         except PackageError as error:
             yield f"ovf: {error}"
+
+    @override
+    def conflicts(self, others: Mapping[str, Policy]) -> Iterable[str]:
+        network = others.get(Network.name)
+        given = [adapter.mac for adapter in self.adapters]
+        # Of adapters without one, and of those that only the template knows, it is the vCenter that says it.
+        if isinstance(network, Network) and given and None not in given:
+            for link in network.links:
+                if link.mac is not None and link.mac not in given:
+                    yield (
+                        f"adapters: none has the MAC {link.mac}, by which the network policy's link {link.name} finds "
+                        f"its card; they have {' and '.join(map(str, given))}"
+                    )
 
     def source(self) -> Source | None:
         """What a template is made of; None when there is one.
@@ -241,3 +271,18 @@ class Vm(Policy):
     @override
     def checks(self) -> Iterable[Check]:
         return ()
+
+
+def shared_macs(machines: Mapping[str, Policy]) -> Iterable[str]:
+    """What is wrong when adapters of several hosts have one MAC.
+
+    Args:
+        machines: host -> its vm policy.
+    """
+    owners: dict[str, list[str]] = {}
+    for host, policy in machines.items():
+        for mac in {adapter.mac for adapter in policy.adapters} if isinstance(policy, Vm) else ():
+            owners.setdefault(mac or "", []).append(host)
+    for mac, hosts in owners.items():
+        if mac and len(hosts) > 1:
+            yield f"{', '.join(hosts)}: vm: adapters: each has the MAC {mac}; give each one of its own"

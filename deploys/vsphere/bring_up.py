@@ -23,7 +23,7 @@ from deploys.vsphere.seed.inventory import new_host
 from deploys.vsphere.templates import Origin
 from inventories._vm import record_of, vm_policy
 from operations import vm, vm_snapshots
-from operations._vm_plan import Wanted, WantedDisk
+from operations._vm_plan import Wanted, WantedAdapter, WantedDisk
 
 READY_SECONDS = 600
 
@@ -92,10 +92,11 @@ def cluster_of(policy: Vm) -> tuple[str, tuple[str, ...]]:
 
 
 def _wanted(policy: Vm) -> Wanted:
+    adapters = sorted(policy.adapters, key=lambda each: each.index)
     return Wanted(
         cpus=policy.cpus, cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib,
         disks=[WantedDisk(disk.unit, disk.gib, disk.datastore, disk.thin) for disk in policy.disks],
-        networks=[each.network for each in sorted(policy.adapters, key=lambda each: each.index)],
+        adapters=[WantedAdapter(each.network, each.mac) for each in adapters],
         annotation=policy.annotation,
     )  # fmt: skip
 
@@ -109,7 +110,7 @@ def _clone(member: Host, policy: Vm) -> Clone:
     cluster, pool = cluster_of(policy)
     public = {HOST_KEY: key.public} if key is not None else {}
     return Clone(
-        folder=policy.folder, label=policy.label or member.name, template=policy.template_path(),
+        folder=policy.folder_coded(), label=policy.label_of(member.name), template=policy.template_path(),
         mark=policy.mark_of(member.name), cluster=cluster, pool=pool, datastore=policy.datastore, cpus=policy.cpus,
         cores_per_socket=policy.cores_per_socket, memory_mib=policy.memory_mib, annotation=policy.annotation,
         more={**given.keys, **public, INSTANCE: instance}, origin=_origin(policy),

@@ -10,6 +10,7 @@ from typing import Any
 from pyVmomi import vim
 
 from deploys.policies.vcenter import VCenter
+from deploys.vsphere import attributes
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.hands import Hands
 from deploys.vsphere.machine import MARK, PATHS, Machine, machine_of, machines
@@ -181,9 +182,9 @@ class Crew:
             keys = {name: key for key, name in found_all.fields.items()}
             for name, value in values.items():
                 if name not in keys:
-                    keys[name] = self.hands.attribute(name)
+                    keys[name] = attributes.defined(self.session, name)
                     found_all.fields[keys[name]] = name
-                self.hands.set_attribute(vm, keys[name], name, value)
+                attributes.give(self.session, vm, keys[name], name, value)
 
     def attribute_keys(self) -> dict[str, int]:
         """Name of a custom attribute -> its key."""

@@ -26,5 +26,6 @@ def said(fault: vmodl.MethodFault) -> str:
     """A fault of the API as a person reads it: its own words, and the name of its type."""
     words = str(getattr(fault, "msg", "") or "").strip().rstrip(".")
     kind = type(fault).__name__.rpartition(".")[2]
-    more = [str(each.message) for each in getattr(fault, "faultMessage", None) or () if getattr(each, "message", None)]
+    causes = [getattr(each, "message", None) for each in getattr(fault, "faultMessage", None) or ()]
+    more = [str(word) for word in (getattr(fault, "reason", None), *causes) if word]
     return f"{'; '.join(dict.fromkeys([word for word in (words, *more) if word])) or 'no words'} ({kind})"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from deploys.vsphere import looks
 from deploys.vsphere.errors import UnansweredError, VSphereError, said
-from deploys.vsphere.looks import LOOK_SECONDS, LOOKS, comes_true
+from deploys.vsphere.looks import LOOKS, comes_true
 from deploys.vsphere.machine import MARK
 from deploys.vsphere.places import Places
 from deploys.vsphere.reads import of_these
@@ -34,7 +35,7 @@ class Clone:
     """A machine that is to be made from a template.
 
     Args:
-        folder, label: where it is, from the datacenter down, and its name; as the policy has them.
+        folder, label: where it is, from the datacenter down, and its name; both as the API writes names.
         template: path of a template.
         mark: what tells it as ours, from its first moment.
         more: further extraConfig keys it is made with, such as the data of its first boot.
@@ -84,7 +85,7 @@ class Hands:
                 raise self._error(message) from fault
             except UnansweredError:
                 # If it was made, the next try is told so.
-                time.sleep(LOOK_SECONDS)
+                time.sleep(looks.LOOK_SECONDS)
             except vmodl.MethodFault as fault:
                 message = f"the folder {shown(name)!r} cannot be made: {said(fault)}"
                 raise self._error(message) from fault
@@ -101,12 +102,12 @@ class Hands:
         """
         template = self._template(places, wanted)
         spec = self._clone_spec(places, wanted)
-        what = f"the clone {wanted.folder}/{coded(wanted.label)}"
+        what = f"the clone {wanted.folder}/{wanted.label}"
         for _ in range(2):
             try:
                 with self.tasks.slot():
                     task = self._session.write(
-                        lambda _: template.CloneVM_Task(folder=into, name=coded(wanted.label), spec=spec)
+                        lambda _: template.CloneVM_Task(folder=into, name=wanted.label, spec=spec)
                     )
                     return str(self.tasks.result(task, what)._moId)  # noqa: SLF001 - its only name
             except (TaskError, vim.fault.DuplicateName) as error:
@@ -127,15 +128,15 @@ class Hands:
     def _made_meanwhile(self, into: Any, wanted: Clone) -> str | None:  # noqa: ANN401 - pyvmomi's objects
         """The machine that a clone whose answer was lost has made, if it was begun at all."""
         for _ in range(LOOKS):
-            found = self._session.read(lambda content: content.searchIndex.FindChild(into, coded(wanted.label)))
+            found = self._session.read(lambda content: content.searchIndex.FindChild(into, wanted.label))
             if found is not None:
                 return self._adopted(found, wanted)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(looks.LOOK_SECONDS)
         return None
 
     def _adopted(self, found: Any, wanted: Clone) -> str:  # noqa: ANN401 - pyvmomi's objects
         """The machine of that name, once it is whole, if it bears the mark."""
-        path = f"{wanted.folder}/{coded(wanted.label)}"
+        path = f"{wanted.folder}/{wanted.label}"
         moid = str(found._moId) if isinstance(found, vim.VirtualMachine) else ""  # noqa: SLF001 - its only name
         for _ in range(LOOKS if moid else 0):
             row = self._session.read(lambda content: of_these(content, [found], ["config.extraConfig"])).get(moid)
@@ -145,7 +146,7 @@ class Hands:
                 if marks.get(MARK) == wanted.mark:
                     return moid
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(looks.LOOK_SECONDS)
         message = f"{path} is there already, and is not ours: nothing was done to it"
         raise self._error(message)
 
@@ -195,16 +196,29 @@ class Hands:
     def shut_down(self, moid: str, what: str, seconds: float = OFF_SECONDS) -> None:
         """Let a guest shut itself down; after so many seconds, or without VMware Tools, its power is cut."""
         vm = self._session.managed(moid, vim.VirtualMachine)
-        try:
-            self._session.write(lambda _: vm.ShutdownGuest())
-        except (vim.fault.ToolsUnavailable, UnansweredError, vim.fault.InvalidPowerState, vmodl.fault.NotSupported):
+        if not self._asked_to_shut_down(vm, what):
             seconds = 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self._power_of(vm) == "poweredOff":
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(looks.LOOK_SECONDS)
         self.power_off(moid, what)
+
+    def _asked_to_shut_down(self, vm: Any, what: str) -> bool:  # noqa: ANN401 - pyvmomi's objects
+        for _ in range(2):
+            try:
+                self._session.write(lambda _: vm.ShutdownGuest())
+            except UnansweredError:
+                # Asked twice it shuts down once; and to cut its power now could hit it in the middle of that.
+                continue
+            except (vim.fault.ToolsUnavailable, vim.fault.InvalidPowerState, vmodl.fault.NotSupported):
+                return False
+            except vmodl.MethodFault as fault:
+                message = f"{what}: {said(fault)}"
+                raise self._error(message) from fault
+            break
+        return True
 
     def _power_of(self, vm: Any) -> str:  # noqa: ANN401 - pyvmomi's objects
         rows = self._session.read(lambda content: of_these(content, [vm], ["runtime.powerState"]))
@@ -213,8 +227,12 @@ class Hands:
     def _until_power(self, call: Any, vm: Any, state: str, what: str) -> None:  # noqa: ANN401 - pyvmomi's objects
         try:
             self.task(call, what)
+        except UnansweredError:
+            # If it was begun, it takes its time.
+            if not comes_true(lambda: self._power_of(vm) == state):
+                raise
         except VSphereError:
-            # Refused because it is so already, or done and the answer lost: what counts is what it is.
+            # Refused because it is so already: what counts is what it is.
             if self._power_of(vm) != state:
                 raise
 
@@ -227,6 +245,9 @@ class Hands:
         with self.tasks.slot():
             try:
                 task = self._session.write(call)
+            except UnansweredError as error:
+                message = f"{what}: {error}. Run this again: it looks first whether that was done"
+                raise UnansweredError(message) from error
             except vmodl.MethodFault as fault:
                 message = f"{what}: {said(fault)}"
                 raise self._error(message) from fault
@@ -241,34 +262,6 @@ class Hands:
         """Put a machine into another folder."""
         vm = self._session.managed(moid, vim.VirtualMachine)
         self.task(lambda _: into.MoveIntoFolder_Task([vm]), what)
-
-    def attribute(self, name: str) -> int:
-        """The key of a custom attribute of machines, which is made; one that somebody makes meanwhile is as good."""
-        for _ in range(LOOKS):
-            try:
-                made = self._session.write(
-                    lambda content: content.customFieldsManager.AddCustomFieldDef(name, vim.VirtualMachine)
-                )
-                return int(made.key)
-            except (vim.fault.DuplicateName, UnansweredError):
-                known = self._session.read(lambda content: list(content.customFieldsManager.field or ()))
-                for each in known:
-                    if each.name == name:
-                        return int(each.key)
-            except vmodl.MethodFault as fault:
-                message = f"the attribute {name!r} cannot be made: {said(fault)}"
-                raise self._error(message) from fault
-        message = f"the attribute {name!r} cannot be made: no answer"
-        raise self._error(message)
-
-    def set_attribute(self, vm: Any, key: int, name: str, value: str) -> None:  # noqa: ANN401 - pyvmomi's objects
-        """Give a machine a value of an attribute; may be repeated."""
-        try:
-            # Said again after a lost answer it says the same.
-            self._session.read(lambda content: content.customFieldsManager.SetField(entity=vm, key=key, value=value))
-        except VSphereError as error:
-            message = f"the attribute {name!r} cannot be set: {error}"
-            raise VSphereError(message) from error
 
     def destroy(self, moid: str, what: str) -> None:
         """Remove a machine and its disks; one that is gone is as good."""

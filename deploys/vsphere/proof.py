@@ -89,16 +89,19 @@ def _attributes(row: Mapping[str, Any], fields: Mapping[int, str], policy: Vm) -
 
 def _networks(crew: Crew, row: Mapping[str, Any], policy: Vm) -> list[Finding]:
     known = crew.places.network_names()
+    macs = {
+        each.macAddress.lower() for each in row.get("config.hardware.device") or ()
+        if isinstance(each, vim.vm.device.VirtualEthernetCard) and each.macAddress
+    }  # fmt: skip
     plugged = {known.get(each._moId, "") for each in row.get("network") or ()}  # noqa: SLF001 - its only name
-    return [
-        Finding(
-            f"adapters[{each.index}]",
-            f"it is plugged into {each.network}",
-            actual=each.network in plugged,
-            expected=True,
-        )
-        for each in policy.adapters
-    ]
+    found = []
+    for each in policy.adapters:
+        field, there = f"adapters[{each.index}]", each.network in plugged
+        found.append(Finding(field, f"it is plugged into {each.network}", actual=there, expected=True))
+        if each.mac is not None:
+            has = each.mac in macs
+            found.append(Finding(f"{field}.mac", f"an adapter has the MAC {each.mac}", actual=has, expected=True))
+    return found
 
 
 def _disks(row: Mapping[str, Any], policy: Vm) -> list[Finding]:

@@ -65,6 +65,7 @@ class Rest:
         self._connection: HTTPConnection | None = None
         self._token: str | None = None
         self._dialect: Dialect | None = None
+        self._refused: VSphereError | None = None
         self._lock = threading.RLock()
         session.at_close(self.close)
 
@@ -152,6 +153,8 @@ class Rest:
     def _logged_in(self) -> tuple[str, Dialect]:
         if self._token is not None and self._dialect is not None:
             return self._token, self._dialect
+        if self._refused is not None:
+            raise self._refused
         vcenter = self._session.vcenter
         # The other half is logged in first: it is the one that knows of a refused password.
         _ = self._session.content
@@ -161,7 +164,11 @@ class Rest:
             if status == HTTPStatus.NOT_FOUND and dialect is NEW:
                 continue
             if status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise self._refusal("a session of its REST services", status, answer)
+                refusal = self._refusal("a session of its REST services", status, answer)
+                if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                    # As with the other half: a password that was refused is not sent again in this run.
+                    self._refused = refusal
+                raise refusal
             token = answer["value"] if dialect.wrapped else answer
             if not isinstance(token, str) or not token:
                 raise self._refusal("a session of its REST services", status, "no token")

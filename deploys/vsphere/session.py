@@ -36,7 +36,7 @@ Content = Any
 ANSWER_SECONDS = 120
 """The end of a call that is not answered; longer than the longest wait that we ask a vCenter for."""
 READS = 4
-"""How often a read is tried."""
+"""How often a read is tried, and a write that surely was not carried out."""
 PAUSE_SECONDS = 0.5
 """Before the second try of a read; twice as long before each further one."""
 
@@ -121,12 +121,12 @@ class Session:
         """
         pause = PAUSE_SECONDS
         for left in reversed(range(READS)):
+            content: Content = None
             try:
-                return what(self._logged_in())
+                content = self._logged_in()
+                return what(content)
             except vim.fault.NotAuthenticated as fault:
-                if not left:
-                    raise self._error(said(fault)) from fault
-                self._forget()
+                self._forget(content, fault, left)
             except vmodl.MethodFault as fault:
                 raise self._error(said(fault)) from fault
             except _LOST as error:
@@ -145,17 +145,15 @@ class Session:
             vmodl.MethodFault: the vCenter refuses.
             VSphereError: there is no session to be had.
         """
-        for left in (1, 0):
+        for left in reversed(range(READS)):
             content = self.content
             try:
                 return what(content)
             except vim.fault.NotAuthenticated as fault:
                 # Refused before anything was done: the session had ended.
-                if not left:
-                    raise self._error(said(fault)) from fault
-                self._forget()
+                self._forget(content, fault, left)
             except _LOST as error:
-                message = f"{self.vcenter.place}: no answer to a call: {_words(error)}"
+                message = f"vCenter {self.vcenter.place}: no answer to a call: {_words(error)}"
                 raise UnansweredError(message) from error
         raise AssertionError
 
@@ -174,15 +172,23 @@ class Session:
             if self._content is not None:
                 with suppress(vmodl.MethodFault, *_LOST):
                     self._content.sessionManager.Logout()
-            self._forget()
+            self._content = None
             # Who still waits for news in another thread must not log in anew: nobody would end that session.
             self._closed = True
             if self._stub is not None:
                 self._stub.DropConnections()
 
-    def _forget(self) -> None:
+    def _forget(self, ended: Content, fault: vmodl.MethodFault, left: int) -> None:
+        """Log in anew for the next try, unless another thread has done so since: who is logged in cannot log in.
+
+        Raises:
+            VSphereError: no try is left.
+        """
         with self._lock:
-            self._content = None
+            if self._content is ended:
+                self._content = None
+        if not left:
+            raise self._error(f"it ended the session {READS} times before it served a call: {said(fault)}") from fault
 
     def _log_in(self) -> None:
         vcenter = self.vcenter

@@ -33,9 +33,9 @@ class Snapshots:
             self._hands.task(
                 lambda _: vm.CreateSnapshot_Task(name=name, description=description, memory=False, quiesce=False), what
             )
-        except UnansweredError as error:
+        except UnansweredError:
             if not comes_true(lambda: any(each.name == name for each in self._of(vm))):
-                raise _unanswered(what, error) from error
+                raise
 
     def remove(self, moid: str, snapshot: str, what: str) -> None:
         """Remove one and keep those that were taken after it; one that is gone is as good.
@@ -53,9 +53,9 @@ class Snapshots:
             self._hands.task(
                 lambda _: found.RemoveSnapshot_Task(removeChildren=False, consolidate=True), f"removing {what}"
             )
-        except UnansweredError as error:
+        except UnansweredError:
             if not comes_true(is_gone):
-                raise _unanswered(f"removing {what}", error) from error
+                raise
         except VSphereError:
             if not is_gone():
                 raise
@@ -72,10 +72,10 @@ class Snapshots:
         for last in (False, True):
             try:
                 self._hands.task(lambda _: found.RevertToSnapshot_Task(suppressPowerOn=True), what)
-            except UnansweredError as error:
+            except UnansweredError:
                 # Nothing runs in the machine since: once more comes to the same, when the first one is through.
                 if last or not comes_true(lambda: not is_busy(self._session, vm)):
-                    raise _unanswered(what, error) from error
+                    raise
             else:
                 break
         self._hands.power_off(moid, f"{what}: switching it off")
@@ -83,7 +83,3 @@ class Snapshots:
     def _of(self, vm: Any) -> tuple[SnapshotSeen, ...]:  # noqa: ANN401 - pyvmomi's objects
         rows = self._session.read(lambda content: of_these(content, [vm], ["snapshot"]))
         return machine_of("", rows[vm._moId][1], {}).snapshots if vm._moId in rows else ()  # noqa: SLF001
-
-
-def _unanswered(what: str, error: VSphereError) -> VSphereError:
-    return VSphereError(f"{what}: {error}; run this again")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pyVmomi import vim
 
 from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.places import Places
-from operations._vm_plan import KIB_IN_GIB, Change, WantedDisk
+from operations._vm_plan import KIB_IN_GIB, Change, WantedAdapter, WantedDisk
 
 _Device = Any
 """vim.vm.device.VirtualDevice"""
@@ -33,8 +33,8 @@ def fields(needed: Change, devices: Sequence[_Device], places: Places, datacente
     several = [
         *(_grown(by_key[key], kib) for key, kib in needed.grow.items()),
         *(_new_disk(disk, devices, -100 - number, places, datacenter) for number, disk in enumerate(needed.add)),
-        *(_replugged(by_key[key], _backing(places, datacenter, net)) for key, net in needed.replug.items()),
-        *(_new_adapter(_backing(places, datacenter, net), -200 - number) for number, net in enumerate(needed.plug)),
+        *(_edited_adapter(by_key[key], needed, places, datacenter) for key in {**needed.replug, **needed.macs}),
+        *(_new_adapter(adapter, -200 - number, places, datacenter) for number, adapter in enumerate(needed.plug)),
     ]
     spec = {name: value for name, value in simple.items() if value is not None}
     return {**spec, "deviceChange": several} if several else spec
@@ -68,21 +68,26 @@ def _new_disk(disk: WantedDisk, devices: Sequence[_Device], key: int, places: Pl
     return vim.vm.device.VirtualDeviceSpec(operation="add", fileOperation="create", device=made)
 
 
-def _backing(places: Places, datacenter: str, name: str) -> Callable[[], Any]:
+def _backing(places: Places, datacenter: str, name: str) -> Any:  # noqa: ANN401 - pyvmomi's objects
     network = places.network(datacenter, name)
     if isinstance(network, vim.dvs.DistributedVirtualPortgroup):
         switch = places.switch_of(network)
         port = vim.dvs.PortConnection(portgroupKey=network._moId, switchUuid=switch)  # noqa: SLF001 - its only name
-        return lambda: vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
-    return lambda: vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(network=network, deviceName=name)
+        return vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    return vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(network=network, deviceName=name)
 
 
-def _replugged(adapter: _Device, backing: Callable[[], Any]) -> Any:  # noqa: ANN401 - pyvmomi's objects
-    adapter.backing = backing()
+def _edited_adapter(adapter: _Device, needed: Change, places: Places, datacenter: str) -> Any:  # noqa: ANN401
+    if adapter.key in needed.replug:
+        adapter.backing = _backing(places, datacenter, needed.replug[adapter.key])
+    if adapter.key in needed.macs:
+        adapter.addressType, adapter.macAddress = "manual", needed.macs[adapter.key]
     return _edit(adapter)
 
 
-def _new_adapter(backing: Callable[[], Any], key: int) -> Any:  # noqa: ANN401 - pyvmomi's objects
+def _new_adapter(wanted: WantedAdapter, key: int, places: Places, datacenter: str) -> Any:  # noqa: ANN401
     plugged = vim.vm.device.VirtualDevice.ConnectInfo(startConnected=True, connected=True, allowGuestControl=True)
-    made = vim.vm.device.VirtualVmxnet3(key=key, backing=backing(), connectable=plugged, addressType="assigned")
+    address = {"addressType": "manual", "macAddress": wanted.mac} if wanted.mac else {"addressType": "assigned"}
+    backing = _backing(places, datacenter, wanted.network)
+    made = vim.vm.device.VirtualVmxnet3(key=key, backing=backing, connectable=plugged, **address)
     return vim.vm.device.VirtualDeviceSpec(operation="add", device=made)

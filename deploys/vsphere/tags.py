@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deploys.vsphere.errors import VSphereError
 from deploys.vsphere.rest import Rest
 
 BATCH = 1000
@@ -110,26 +111,48 @@ class Given:
         return {tags[row["tag_id"]]: {each["id"] for each in row["object_ids"]} for row in rows}
 
     def _associate(self, tag: str, action: str, body: Mapping[str, Any]) -> None:
-        self._rest.post("tag-association", tag, action=action, body=body)
+        answer = self._rest.post("tag-association", tag, action=action, body=body)
+        # A batch is answered as done, whatever of it could not be.
+        if isinstance(answer, dict) and not answer.get("success", True):
+            words = [str(each.get("default_message") or each) for each in answer.get("error_messages") or ()]
+            message = f"the tag cannot be {action.partition('-')[0]}ed: {'; '.join(words) or 'no words'}"
+            raise VSphereError(message)
 
     def _tag(self, category: str, name: str) -> str:
         if (category, name) not in self._tags:
-            ident = self._category(category)
-            for tag in self._rest.tags_of_category(ident):
-                found = self._rest.get("tag", tag)
-                if found is not None:
-                    self._tags[category, found["name"]] = tag
+            self._look_up_tags(category)
         if (category, name) not in self._tags:
             body = {"name": name, "description": "", "category_id": self._category(category)}
-            self._tags[category, name] = self._rest.post("tag", body=body, envelope="create_spec")
+            try:
+                self._tags[category, name] = self._rest.post("tag", body=body, envelope="create_spec")
+            except VSphereError:
+                # Made at this moment by another run, or by this one, whose answer was lost.
+                self._look_up_tags(category)
+                if (category, name) not in self._tags:
+                    raise
         return self._tags[category, name]
+
+    def _look_up_tags(self, category: str) -> None:
+        for tag in self._rest.tags_of_category(self._category(category)):
+            found = self._rest.get("tag", tag)
+            if found is not None:
+                self._tags[category, found["name"]] = tag
 
     def _category(self, name: str) -> str:
         if self._categories is None:
-            found = {ident: self._rest.get("category", ident) for ident in self._rest.get("category")}
-            self._categories = {each["name"]: ident for ident, each in found.items() if each is not None}
+            self._categories = self._all_categories()
         if name not in self._categories:
             body = {"name": name, "description": "Photon Fleet", "cardinality": "SINGLE",
                     "associable_types": ["VirtualMachine"]}  # fmt: skip
-            self._categories[name] = self._rest.post("category", body=body, envelope="create_spec")
+            try:
+                self._categories[name] = self._rest.post("category", body=body, envelope="create_spec")
+            except VSphereError:
+                # As with tags.
+                self._categories = self._all_categories()
+                if name not in self._categories:
+                    raise
         return self._categories[name]
+
+    def _all_categories(self) -> dict[str, str]:
+        found = {ident: self._rest.get("category", ident) for ident in self._rest.get("category")}
+        return {each["name"]: ident for ident, each in found.items() if each is not None}

@@ -33,26 +33,26 @@ class Command:
     env: dict[str, str]
 
 
-def environment_of_others() -> Path:
-    """The bin directory of the environment with Ansible and Mitogen, made at first use.
+def environment_of_others(requirements: Path = _REQUIREMENTS) -> Path:
+    """The bin directory of the environment with what others need, made at first use.
 
     Raises:
         BenchError: it cannot be made; pip's last words are in the message.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "photon-fleet" / "bench"
-    digest = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
     final = base / f"others-{digest}"
     if not (final / "complete").exists():
-        print(f"bench: installing Ansible and Mitogen once, in {final}", file=sys.stderr)
+        print(f"bench: installing what {requirements.name} names once, in {final}", file=sys.stderr)
         shutil.rmtree(final, ignore_errors=True)
         venv.create(final, with_pip=True)
         done = subprocess.run(
             [final / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "-r", _REQUIREMENTS],
+             "-r", requirements],
             text=True, capture_output=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            message = f"Ansible and Mitogen cannot be installed:\n{done.stderr.strip()[-2000:]}"
+            message = f"{requirements.name} cannot be installed:\n{done.stderr.strip()[-2000:]}"
             raise BenchError(message)
         (final / "complete").touch()
     return final / "bin"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -23,8 +21,8 @@ from deploys.vsphere.seed.cloud_init import HOST_KEY, READY
 from deploys.vsphere.seed.host_keys import HostKey
 from tests.lab.errors import LabError
 from tests.lab.vcenter import VCenter
+from tests.vsphere import forked
 
-ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "PF_TEST_VCENTER"
 LOGIN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd3tlIuFOMIjUQhSdKE8OMJSdMP3Yp6lTz3VcdtOL6M test"
 
@@ -95,14 +93,10 @@ class Fleet:
         path.write_text(HEAD.format(**words) + self.body)
         return path
 
-    def start(self, *arguments: str, deploy: str = "deploys/vm.py") -> subprocess.Popen[str]:
+    def start(self, *arguments: str, deploy: str = "deploys/vm.py") -> forked.Run:
         """A run, under way."""
-        command = [str(Path(sys.executable).with_name("pyinfra")), str(self.inventory), deploy, "-y", *arguments]
         env = {**os.environ, PASSWORD: self.simulator.password, "COLUMNS": "200"}
-        return subprocess.Popen(
-            command, cwd=ROOT, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
+        return forked.Run([str(self.inventory), deploy, "-y", *arguments], env)
 
     def run(self, *arguments: str, deploy: str = "deploys/vm.py") -> Run:
         """A run to its end."""

@@ -186,7 +186,7 @@ def test_nothing_is_sent_of_a_package_that_is_not_whole(simulator, crew, tmp_pat
     assert simulator.calls("CreateImportSpec", "ImportVApp") == 0
 
 
-@pytest.mark.parametrize("mode", ["drop", "lost", "soap"])
+@pytest.mark.parametrize("mode", ["drop", "lost", "http", "logout", "soap"])
 @pytest.mark.parametrize(
     "method", ["CreateImportSpec", "ImportVApp", "HttpNfcLeaseComplete", "ReconfigVM_Task", "MarkAsTemplate"]
 )

@@ -156,7 +156,7 @@ def test_a_question_that_is_pending_is_told(simulator, machine, crew) -> None:
         remove(crew, uuid, "photon-fleet/web-1", ())
 
 
-@pytest.mark.parametrize("mode", ["drop", "lost", "http"])
+@pytest.mark.parametrize("mode", ["drop", "lost", "http", "logout"])
 @pytest.mark.parametrize("method", ["ShutdownGuest", "Destroy_Task", "FindByUuid"])
 def test_whatever_answer_is_lost_it_ends_right(simulator, machine, crew, method: str, mode: str) -> None:
     uuid = machine(f"{method}-{mode}")
@@ -168,6 +168,17 @@ def test_whatever_answer_is_lost_it_ends_right(simulator, machine, crew, method:
         found = look(crew.session, uuid)
         assert found is not None
         remove(crew, uuid, "photon-fleet/web-1", ())
+    assert look(crew.session, uuid) is None
+
+
+@pytest.mark.parametrize("method", ["ShutdownGuest", "Destroy_Task"])
+def test_a_refusal_is_told_and_the_machine_is_there(simulator, machine, crew, method: str) -> None:
+    uuid = machine(f"refused-{method}")
+    simulator.fault(method, "task" if method.endswith("_Task") else "soap", "NoPermission")
+    with pytest.raises(VSphereError, match=rf"the (removal|shutdown) of refused-{method}: .*NoPermission"):
+        remove(crew, uuid, "photon-fleet/web-1", ())
+    assert look(crew.session, uuid) is not None
+    remove(crew, uuid, "photon-fleet/web-1", ())
     assert look(crew.session, uuid) is None
 
 

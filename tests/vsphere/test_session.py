@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,27 @@ def test_who_asks_after_the_end_opens_no_session_anew(simulator, ours) -> None:
     with pytest.raises(VSphereError, match="its session was closed"):
         ours.read(lambda content: content.about)
     assert simulator.sessions()["soap"] == 0
+
+
+def test_machines_that_meet_an_ended_session_log_in_once_for_all(simulator, ours) -> None:
+    assert ours.content is not None
+    simulator.delay("RetrievePropertiesEx", 0.2)
+    try:
+        for _ in range(3):
+            simulator.reset_stats()
+            simulator.kill_sessions()
+            with ThreadPoolExecutor(8) as pool:
+                assert [len(rows) for rows in pool.map(lambda _: reads.all_vms(ours), range(8))] == [20] * 8
+            assert simulator.calls("Login") == 1
+            assert simulator.sessions()["soap"] == 1
+    finally:
+        simulator.delay("RetrievePropertiesEx", 0)
+
+
+def test_a_login_that_the_rest_services_refuse_is_sent_once(simulator, ours) -> None:
+    simulator.fault("POST /api/session", "http", status=401, times=99)
+    rest = Rest(ours)
+    for _ in range(3):
+        with pytest.raises(VSphereError, match="a session of its REST services is refused: HTTP 401"):
+            rest.get("category")
+    assert simulator.calls("POST /api/session") == 1

@@ -192,6 +192,18 @@ def test_a_nic_is_edited_added_and_removed(content: Any, folder: Any) -> None:
     assert device(vm, CARD).key == second.key
 
 
+def test_an_annotation_goes_when_it_is_given_and_empty(content: Any, folder: Any) -> None:
+    first = clone(content, folder, "first")
+    assert first.config.annotation == "Photon OS"
+    reconfigure(first, numCPUs=2)
+    assert first.summary.config.annotation == "Photon OS"
+    reconfigure(first, annotation="")
+    second = clone(content, folder, "second", vim.vm.ConfigSpec(annotation=""))
+    for vm in (first, second):
+        assert not vm.config.annotation
+        assert not vm.summary.config.annotation
+
+
 def test_what_a_running_vm_does_not_take(content: Any, folder: Any) -> None:
     vm = clone(content, folder, "vm", vim.vm.ConfigSpec(memoryHotAddEnabled=True), power=True)
     with pytest.raises(vim.fault.CpuHotPlugNotSupported):

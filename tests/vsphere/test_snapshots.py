@@ -135,12 +135,41 @@ def retried(do: Any, is_undone: Any) -> None:
         do()
 
 
+def test_each_ends_in_a_session_of_its_own(simulator, crew) -> None:
+    def there() -> tuple[str, list[str], str]:
+        with soap.session(simulator) as content:
+            vm = soap.find(content, "DC0/vm").childEntity[0]
+            ident = vm.snapshot.rootSnapshotList[0].snapshot._moId if vm.snapshot is not None else ""
+            return vm._moId, tree(vm), ident
+
+    moid, before, _ = there()
+    assert before == []
+    simulator.kill_sessions()
+    crew.snapshots.take(moid, "a.1", "x")
+    _, names, ident = there()
+    assert names == ["a.1"]
+    for do in (crew.snapshots.revert, crew.snapshots.remove):
+        simulator.kill_sessions()
+        do(moid, ident, "it")
+    assert there()[1] == []
+
+
 def test_a_refusal_is_told(simulator, crew) -> None:
     with soap.session(simulator) as content:
-        moid = soap.find(content, "DC0/vm").childEntity[0]._moId
-    simulator.fault("CreateSnapshot_Task", "task", "NoDiskSpace")
-    with pytest.raises(VSphereError, match=r"the snapshot a\.1: .*NoDiskSpace"):
+        vm = soap.find(content, "DC0/vm").childEntity[0]
+        moid = vm._moId
+        for method in ("CreateSnapshot_Task", "RevertToSnapshot_Task", "RemoveSnapshot_Task"):
+            simulator.fault(method, "task", "NoDiskSpace")
+        with pytest.raises(VSphereError, match=r"the snapshot a\.1: .*NoDiskSpace"):
+            crew.snapshots.take(moid, "a.1", "x")
         crew.snapshots.take(moid, "a.1", "x")
+        ident = vm.snapshot.rootSnapshotList[0].snapshot._moId
+        with pytest.raises(VSphereError, match=r"going back to it: .*NoDiskSpace"):
+            crew.snapshots.revert(moid, ident, "it")
+        with pytest.raises(VSphereError, match=r"removing it: .*NoDiskSpace"):
+            crew.snapshots.remove(moid, ident, "it")
+        assert tree(vm) == ["a.1"]
+        crew.snapshots.remove(moid, ident, "it")
 
 
 def test_the_fixes_from_taking_to_forgetting(simulator, crew, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def crew(simulator, monkeypatch) -> Any:
     made.session.close()
 
 
-@pytest.mark.parametrize("mode", ["drop", "lost", "soap"])
+@pytest.mark.parametrize("mode", ["drop", "lost", "http", "soap"])
 def test_there_and_back_whatever_answer_is_lost(simulator, crew, mode: str) -> None:
     with soap.session(simulator) as content:
         vm = soap.find(content, "DC0/vm/photon-5")
@@ -60,6 +60,19 @@ def test_there_and_back_whatever_answer_is_lost(simulator, crew, mode: str) -> N
             assert vm.config.template is wanted
             # It is so, and is said to be.
             change()
+
+
+def test_there_and_back_in_sessions_that_end(simulator, crew) -> None:
+    moid = crew.session.read(lambda content: content.searchIndex.FindByInventoryPath("DC0/vm/photon-5"))._moId
+    pool = crew.places.pool("DC0", "DC0_C0")
+    for wanted in (False, True):
+        simulator.kill_sessions()
+        if wanted:
+            crew.templates.mark(moid, "it")
+        else:
+            crew.templates.unmark(moid, pool, "it")
+        with soap.session(simulator) as content:
+            assert soap.find(content, "DC0/vm/photon-5").config.template is wanted
 
 
 def test_a_template_of_others_is_not_ours(crew) -> None:

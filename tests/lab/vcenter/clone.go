@@ -118,6 +118,9 @@ func (l *lab) clone(q *request) (types.AnyType, types.BaseMethodFault) {
 	}
 	create := &types.CreateVM_Task{This: body.Folder, Pool: *pool, Host: body.Spec.Location.Host}
 	simulator.Map.WithLock(source, func() { create.Config = copiedSpec(source, body) })
+	if clearsAnnotation(q) {
+		create.Config.Annotation = ""
+	}
 	if fault := l.createVM(create); fault != nil {
 		return nil, fault
 	}

@@ -16,6 +16,9 @@ func (l *lab) completeDevices(vm *simulator.VirtualMachine, changes []types.Base
 		}
 		if change.Operation == types.VirtualDeviceConfigSpecOperationAdd {
 			l.completeNew(change.Device)
+			if card, ok := change.Device.(types.BaseVirtualEthernetCard); ok {
+				cardKey(card, vm, changes)
+			}
 			continue
 		}
 		old := deviceOf(vm, change.Device.GetVirtualDevice().Key)
@@ -37,6 +40,26 @@ func (l *lab) completeDevices(vm *simulator.VirtualMachine, changes []types.Base
 		}
 	}
 	return nil
+}
+
+const firstCard = 4000
+
+// cardKey gives a new card the next key of its kind, as a vCenter does: the order of the keys is that of the cards.
+func cardKey(card types.BaseVirtualEthernetCard, vm *simulator.VirtualMachine, changes []types.BaseVirtualDeviceConfigSpec) {
+	own := card.(types.BaseVirtualDevice).GetVirtualDevice()
+	used := map[int32]bool{}
+	for _, other := range changes {
+		if device := other.GetVirtualDeviceConfigSpec().Device; device != nil {
+			used[device.GetVirtualDevice().Key] = true
+		}
+	}
+	for own.Key <= 0 {
+		next := int32(firstCard)
+		for used[next] || deviceOf(vm, next) != nil {
+			next++
+		}
+		own.Key = next
+	}
 }
 
 func deviceOf(vm *simulator.VirtualMachine, key int32) types.BaseVirtualDevice {

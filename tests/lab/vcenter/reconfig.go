@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/vmware/govmomi/object"
@@ -32,8 +33,17 @@ func (l *lab) reconfigTask(q *request) (types.AnyType, types.BaseMethodFault) {
 	if fault == nil {
 		fault = l.reconfig(vm, &body.Spec)
 	}
+	if fault == nil && clearsAnnotation(q) {
+		simulator.Map.WithLock(vm, func() { vm.Config.Annotation = "" })
+		l.changed(vm)
+	}
 	return nil, fault
 }
+
+// An annotation that is given and empty removes the one that there is; govmomi's types have no such thing.
+var emptyAnnotation = regexp.MustCompile(`<annotation[^>]*(/>|></annotation>)`)
+
+func clearsAnnotation(q *request) bool { return emptyAnnotation.Match(q.body) }
 
 // reconfig does all of a specification or nothing; the simulator checks little, and after it has begun.
 func (l *lab) reconfig(vm *simulator.VirtualMachine, spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
