@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -36,8 +37,9 @@ def near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _is_user_code(frame: FrameType) -> bool:
-    path = Path(frame.f_code.co_filename)
+@cache
+def _is_user_code(file: str) -> bool:
+    path = Path(file)
     if "pydantic" in path.parts or path.suffix != ".py":
         return False
     try:
@@ -51,7 +53,7 @@ def caller() -> str:
     """`file:line` of the innermost frame of the user's own code (an inventory, a test), or an empty string."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to walk the stack
     while frame is not None:
-        if _is_user_code(frame):
+        if _is_user_code(frame.f_code.co_filename):
             path = Path(frame.f_code.co_filename)
             try:
                 shown = path.resolve().relative_to(Path.cwd())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventories._fleet import MORE_OPTIONS
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -27,15 +28,7 @@ SSH = Firewall(rules=[Rule(name="ssh", ports=[22])])
 def pyinfra(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """The command as a user types it, from the repository's root."""
     program = Path(sys.executable).with_name("pyinfra")
-    return subprocess.run(
-        [program, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    return warm.run([str(program), *arguments], cwd=ROOT, env={**os.environ, **env}, timeout=60)
 
 
 @pytest.fixture
