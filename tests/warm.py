@@ -13,8 +13,10 @@ from socket import AF_UNIX, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpa
 
 # isort: split
 import gc
+import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -32,6 +34,8 @@ PROGRAMS = ("pyinfra", "pytest")
 _IMPORTS = (
     "deploys._run", "deploys.guard", "deploys.policies", "deploys.update.current", "deploys.verify.session",
     "inventories._fleet", "inventories._lab", "pyinfra_cli.main", "pytest", "tests.lab.client",
+    "deploys.clouds.bring_up", "deploys.fixes._vm_fix", "deploys.vsphere.bring_up", "deploys.vsphere.inventory",
+    "inventories._vm", "inventories._vsphere", "operations.vm_removal",
 )  # fmt: skip
 _KNOWN = "-Wignore::pytest.PytestAssertRewriteWarning"
 """pytest would tell that its plug-ins were imported before it could rewrite their assertions."""
@@ -86,6 +90,8 @@ def _become(request: dict[str, Any], out: int, err: int, reports: int) -> str:
     os.setpriority(os.PRIO_PROCESS, 0, request["priority"])
     sys.argv = request["words"]
     sys.path[0] = str(Path(sys.argv[0]).parent)
+    if request["first"]:
+        importlib.import_module(request["first"])
     return sys.argv[0]
 
 
@@ -103,6 +109,59 @@ def can_run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     return ours and python == {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
 
 
+class Started:
+    """A run that is under way.
+
+    Args:
+        command: the program and its arguments.
+        cwd, env: its directory and whole environment.
+        first: a module that is imported before the program begins.
+    """
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], first: str = "") -> None:
+        self.command = list(command)
+        self.returncode: int | None = None
+        self._files = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115 - closed when they were read
+        self._wire, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        request = {
+            "words": self.command, "directory": str(cwd), "priority": os.getpriority(os.PRIO_PROCESS, 0),
+            "environment": {**env, "PYTEST_ADDOPTS": _KNOWN}, "first": first,
+        }  # fmt: skip
+        with theirs:
+            descriptors = [*(file.fileno() for file in self._files), theirs.fileno()]
+            send_fds(_server()[0], [json.dumps(request).encode()], descriptors)
+        self.pid = int(self._wire.recv(32))
+
+    def has_ended(self) -> bool:
+        """Whether it has; what it came to is known by `communicate`."""
+        return bool(select.select([self._wire], [], [], 0)[0])
+
+    def send_signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """What it wrote, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it was killed after `timeout` seconds.
+        """
+        self._wire.settimeout(timeout)
+        try:
+            self.returncode = int(self._wire.recv(32))
+        except TimeoutError:
+            self.send_signal(signal.SIGKILL)
+            raise subprocess.TimeoutExpired(self.command, timeout) from None
+        finally:
+            self._wire.close()
+        texts = []
+        for file in self._files:
+            with file:
+                file.seek(0)
+                texts.append(file.read())
+        return texts[0], texts[1]
+
+
 def run(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
@@ -111,23 +170,7 @@ def run(
     Raises:
         subprocess.TimeoutExpired: it was killed after `timeout` seconds.
     """
-    request = {
-        "words": list(command), "directory": str(cwd), "priority": os.getpriority(os.PRIO_PROCESS, 0),
-        "environment": {**env, "PYTEST_ADDOPTS": _KNOWN},
-    }  # fmt: skip
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                descriptors = [out.fileno(), err.fileno(), theirs.fileno()]
-                send_fds(_server()[0], [json.dumps(request).encode()], descriptors)
-            ours.settimeout(timeout)
-            pid = int(ours.recv(32))
-            try:
-                status = int(ours.recv(32))
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(command), timeout) from None
-        for file in (out, err):
-            file.seek(0)
-        return subprocess.CompletedProcess(list(command), status, out.read(), err.read())
+    started = Started(command, cwd=cwd, env=env)
+    out, err = started.communicate(timeout)
+    assert started.returncode is not None
+    return subprocess.CompletedProcess(list(command), started.returncode, out, err)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,10 +20,13 @@ from deploys.policies.vcenter import VCenter as Settings
 from deploys.vsphere.ready import INSTANCE
 from deploys.vsphere.seed.cloud_init import HOST_KEY, READY
 from deploys.vsphere.seed.host_keys import HostKey
+from tests import warm
 from tests.lab.errors import LabError
 from tests.lab.vcenter import VCenter
-from tests.vsphere import forked
 
+ROOT = Path(__file__).resolve().parents[2]
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+QUICKER = "tests.vsphere.quicker"
 PASSWORD = "PF_TEST_VCENTER"
 LOGIN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd3tlIuFOMIjUQhSdKE8OMJSdMP3Yp6lTz3VcdtOL6M test"
 
@@ -93,10 +97,11 @@ class Fleet:
         path.write_text(HEAD.format(**words) + self.body)
         return path
 
-    def start(self, *arguments: str, deploy: str = "deploys/vm.py") -> forked.Run:
+    def start(self, *arguments: str, deploy: str = "deploys/vm.py") -> warm.Started:
         """A run, under way."""
         env = {**os.environ, PASSWORD: self.simulator.password, "COLUMNS": "200"}
-        return forked.Run([str(self.inventory), deploy, "-y", *arguments], env)
+        command = [str(PYINFRA), str(self.inventory), deploy, "-y", *arguments]
+        return warm.Started(command, cwd=ROOT, env=env, first=QUICKER)
 
     def run(self, *arguments: str, deploy: str = "deploys/vm.py") -> Run:
         """A run to its end."""

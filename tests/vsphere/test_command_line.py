@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+from tests import warm
 from tests.lab import vcenter
-from tests.vsphere import forked, soap
+from tests.vsphere import soap
+from tests.vsphere.bringing_up import PYINFRA, ROOT
 
 READS = {
     "GET /sdk/vimServiceVersions.xml", "RetrieveServiceContent", "Login", "Logout", "CreateContainerView",
@@ -41,10 +43,8 @@ def pyinfra(simulator: vcenter.VCenter, cache: Path, *arguments: str) -> tuple[i
         "VCENTER_PASSWORD": simulator.password, "VCENTER_PIN_SHA256": simulator.pin, "XDG_CACHE_HOME": str(cache),
         "COLUMNS": "200",
     }  # fmt: skip
-    run = forked.Run(arguments, env)
-    out, err = run.communicate(60)
-    assert run.returncode is not None
-    return run.returncode, out, err
+    done = warm.run([str(PYINFRA), *arguments], cwd=ROOT, env=env, timeout=60)
+    return done.returncode, done.stdout, done.stderr
 
 
 def listed(simulator: vcenter.VCenter, cache: Path, asked: str) -> dict[str, Any]:

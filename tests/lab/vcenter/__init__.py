@@ -137,7 +137,11 @@ class VCenter:
             self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        said, status = self.said(), self.process.returncode
         self._place.cleanup()
+        if status > 0:
+            message = f"the vCenter simulator died with {status}: {said}"
+            raise LabError(message)
 
     def context(self) -> ssl.SSLContext:
         """A TLS context that accepts this simulator's certificate and no other."""
