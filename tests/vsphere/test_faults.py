@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,24 +216,56 @@ def test_each_write_goes_wrong_once(fleet: Adrift, mode: str, told: set[str], wo
     right(fleet)
 
 
-def test_killed_at_each_kind_of_write(simulators: Any, tmp_path: Path) -> None:
-    slow = simulators(vms=0, template="photon-5", port_groups=2, task=0.5, boot=0.1)
-    with Adrift(slow, tmp_path, BODY.format(step=0), NAMES, "DC0/vm/kept") as fleet:
+@pytest.fixture(scope="module")
+def slow(simulators: Any, tmp_path_factory) -> Any:
+    """The fleet where tasks take their time."""
+    made = simulators(vms=0, template="photon-5", port_groups=2, task=0.5, boot=0.1)
+    with Adrift(made, tmp_path_factory.mktemp("slow"), BODY.format(step=0), NAMES, "DC0/vm/kept") as fleet:
         assert fleet.run().status == 0
-        fleet.drift()
-        killed: set[str] = set()
-        while begun := killed_at(fleet, set(WRITES) - killed):
-            killed |= begun
-        assert killed == set(WRITES)
-        left = slow.sessions()
-        done = fleet.run()
-        assert done.status == 0, done.err[-4000:]
-        right(fleet)
-        assert fleet.changes() == 0
-        assert slow.sessions() == left, "nobody ends the sessions of those that were killed, but they are no more"
+        yield fleet
 
 
-def killed_at(fleet: Adrift, writes: set[str]) -> set[str]:
+def test_killed_at_each_kind_of_write(slow: Adrift) -> None:
+    slow.drift()
+    killed: set[str] = set()
+    while begun := killed_at(slow, set(WRITES) - killed):
+        killed |= begun
+    assert killed == set(WRITES)
+    left = slow.simulator.sessions()
+    done = slow.run()
+    assert done.status == 0, done.err[-4000:]
+    right(slow)
+    assert slow.changes() == 0
+    assert slow.simulator.sessions() == left, "nobody ends the sessions of those that were killed, but they are no more"
+
+
+FIXES = (
+    ("vm_snapshot", "CreateSnapshot_Task", ("name=a",)),
+    ("vm_revert", "RevertToSnapshot_Task", ("name=a",)),
+    ("vm_snapshot", "RemoveSnapshot_Task", ("name=a", "remove=true")),
+    ("vm_template", "MarkAsTemplate", ("to=template",)),
+    ("vm_template", "MarkAsVirtualMachine", ("to=machine",)),
+    ("vm_remove", "Destroy_Task", ()),
+)
+
+
+def test_fixes_are_killed_and_run_again(slow: Adrift) -> None:
+    for fix, write, data in FIXES:
+        arguments = ["--limit", "still", *(word for each in ("why=x", *data) for word in ("--data", each))]
+        assert killed_at(slow, {write}, *arguments, deploy=f"deploys/fixes/{fix}.py")
+        done = slow.run(*arguments, deploy=f"deploys/fixes/{fix}.py")
+        assert done.line("still").startswith("still: ok"), done.err[-4000:]
+        with soap.session(slow.simulator) as content:
+            vm = content.searchIndex.FindByInventoryPath("DC0/vm/kept/still")
+            assert (vm is None) == (write == "Destroy_Task")
+            if vm is not None:
+                there = vm.snapshot.rootSnapshotList if vm.snapshot is not None else []
+                assert len(there) == (write in {"CreateSnapshot_Task", "RevertToSnapshot_Task"})
+                assert vm.config.template == (write == "MarkAsTemplate")
+    assert set(slow.record()) == set(NAMES) - {"still"}
+
+
+def killed_at(fleet: Adrift, writes: set[str], *arguments: str, deploy: str = "deploys/vm.py") -> set[str]:
     """Kill a run when it has begun the first of some writes, and say which it had; none when it has ended by itself."""
     before = fleet.simulator.stats()
 
@@ -242,7 +273,7 @@ def killed_at(fleet: Adrift, writes: set[str]) -> set[str]:
         now = fleet.simulator.stats()
         return {name for name in writes & set(now) if now[name]["calls"] > before.get(name, {"calls": 0})["calls"]}
 
-    run = fleet.start()
+    run = fleet.start(*arguments, deploy=deploy)
     while not begun() and not run.has_ended():
         time.sleep(0.05)
     if not run.has_ended():
