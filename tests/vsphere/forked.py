@@ -107,6 +107,9 @@ def _serve() -> None:
     main = importlib.import_module("pyinfra_cli.main").main
     for name in IMPORTED:
         importlib.import_module(name)
+    # Read for each host of each run, to the same end.
+    connectors = importlib.import_module("pyinfra.api.connectors")
+    connectors.entry_points = cache(connectors.entry_points)
     for name, constant in QUICKER:
         setattr(sys.modules[f"deploys.vsphere.{name}"], constant, SECONDS)
     while line := sys.stdin.readline():
