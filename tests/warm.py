@@ -76,7 +76,8 @@ def _become(request: dict[str, Any], out: int, err: int, reports: int) -> str:
                 wire.send(str(os.waitstatus_to_exitcode(status)).encode())
             os._exit(0)
     # The lowest number that is free: that of the server's socket, which is closed here.
-    assert os.open(os.devnull, os.O_RDONLY) == 0
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    assert nothing == 0
     for number, descriptor in ((1, out), (2, err)):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -103,6 +104,14 @@ def can_run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     return ours and python == {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
 
 
+def _number(reports: socket) -> int:
+    report = reports.recv(32)
+    if not report:
+        message = "the process that tests/warm.py starts programs from has ended; it says above why"
+        raise RuntimeError(message)
+    return int(report)
+
+
 def run(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
@@ -122,9 +131,9 @@ def run(
                 descriptors = [out.fileno(), err.fileno(), theirs.fileno()]
                 send_fds(_server()[0], [json.dumps(request).encode()], descriptors)
             ours.settimeout(timeout)
-            pid = int(ours.recv(32))
+            pid = _number(ours)
             try:
-                status = int(ours.recv(32))
+                status = _number(ours)
             except TimeoutError:
                 os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(list(command), timeout) from None
