@@ -80,7 +80,8 @@ def _become(request: dict[str, Any], out: int, err: int, reports: int) -> str:
                 wire.send(str(os.waitstatus_to_exitcode(status)).encode())
             os._exit(0)
     # The lowest number that is free: that of the server's socket, which is closed here.
-    assert os.open(os.devnull, os.O_RDONLY) == 0
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    assert nothing == 0
     for number, descriptor in ((1, out), (2, err)):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -109,6 +110,14 @@ def can_run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     return ours and python == {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
 
 
+def _number(reports: socket) -> int:
+    report = reports.recv(32)
+    if not report:
+        message = "the process that tests/warm.py starts programs from has ended; it says above why"
+        raise RuntimeError(message)
+    return int(report)
+
+
 class Started:
     """A run that is under way.
 
@@ -130,7 +139,7 @@ class Started:
         with theirs:
             descriptors = [*(file.fileno() for file in self._files), theirs.fileno()]
             send_fds(_server()[0], [json.dumps(request).encode()], descriptors)
-        self.pid = int(self._wire.recv(32))
+        self.pid = _number(self._wire)
 
     def has_ended(self) -> bool:
         """Whether it has; what it came to is known by `communicate`."""
@@ -148,7 +157,7 @@ class Started:
         """
         self._wire.settimeout(timeout)
         try:
-            self.returncode = int(self._wire.recv(32))
+            self.returncode = _number(self._wire)
         except TimeoutError:
             self.send_signal(signal.SIGKILL)
             raise subprocess.TimeoutExpired(self.command, timeout) from None

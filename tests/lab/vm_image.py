@@ -98,8 +98,8 @@ for unit in systemd-udevd.service modprobe@.service; do
 done
 mkdir -p $d/usr/etc/pam.d
 sed /pam_systemd/d $base/etc/pam.d/common-session > $d/usr/etc/pam.d/common-session
-units=$d/usr/etc/systemd/system
-{vmroot.UDEV_TRIGGER}
+systemd=$d/usr/etc/systemd
+{vmroot.LESS_TO_DO}
 echo '/dev/vda1 /boot ext4 defaults 0 0' > $d/usr/etc/fstab
 cp $root/bin/busybox $work/busybox 2>/dev/null || cp $base/bin/busybox $work/busybox
 """
