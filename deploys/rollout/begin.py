@@ -24,7 +24,11 @@ def commit_of(repository: Path, revision: str) -> str:
     if revision.startswith("-"):
         message = f"{revision!r} is no revision"
         raise Refusal(message)
-    return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    try:
+        return git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except Refusal as refusal:
+        message = f"{repository} has no commit {revision!r}"
+        raise Refusal(message) from refusal
 
 
 @dataclass(frozen=True)

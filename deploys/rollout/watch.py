@@ -73,7 +73,8 @@ def due(place: Place, store: Store, followed: Followed, commit: str) -> tuple[Pl
     if same is not None:
         return None, f"{commit[:12]} was rollout {same.id}, which is {same.state}"
     arrived = next((each.revision for each in known if each.state is State.DONE), None)
-    base = arrived or git(place.repository, "rev-parse", "--verify", "--quiet", f"{commit}^")
+    # The very first commit of a repository has nothing to go back to but itself.
+    base = arrived or git(place.repository, "rev-list", "--max-count=2", commit).splitlines()[-1]
     subject = git(place.repository, "show", "--no-patch", "--format=%s", commit)
     found = planned(place, followed.inventory, commit, (), f"{commit[:12]} {subject}", base, since=arrived)
     return found, "" if found.new.waves else f"{commit[:12]} changes no host's policies"
