@@ -14,7 +14,7 @@ from deploys.rollout.decide import Wait
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
-from deploys.rollout.place import Place, place_of, store_of
+from deploys.rollout.place import Place, git, place_of, store_of
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import NOTHING, status_of
 from deploys.rollout.store.reports import hosts_of, progress
@@ -56,6 +56,9 @@ def rollout(
     commit = commit_of(place.repository, revision)
     before = commit_of(place.repository, base or f"{commit}^")
     earlier = commit_of(place.repository, since) if since else None
+    changed = git(place.repository, "status", "--porcelain", "--untracked-files=no").splitlines()
+    if changed and revision == "HEAD":
+        click.echo(f"{len(changed)} changed files are in no commit, and are not rolled out", err=True)
     found = planned(place, inventory, commit, limit, why, before, since=earlier)
     for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
         click.echo(line)
