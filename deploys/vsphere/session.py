@@ -128,7 +128,10 @@ class Session:
             except vim.fault.NotAuthenticated as fault:
                 self._forget(content, fault, left)
             except vmodl.MethodFault as fault:
-                raise self._error(said(fault)) from fault
+                # What was made in a session is gone with it, also when another thread has met its end first.
+                of_an_ended_one = isinstance(fault, vmodl.fault.ManagedObjectNotFound) and self._content is not content
+                if not of_an_ended_one or not left:
+                    raise self._error(said(fault)) from fault
             except _LOST as error:
                 if not left:
                     message = f"vCenter {self.vcenter.place}: no answer, {READS} times: {_words(error)}"

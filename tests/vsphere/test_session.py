@@ -294,3 +294,21 @@ def test_a_login_that_the_rest_services_refuse_is_sent_once(simulator, ours) -> 
         with pytest.raises(VSphereError, match="a session of its REST services is refused: HTTP 401"):
             rest.get("category")
     assert simulator.calls("POST /api/session") == 1
+
+
+def test_what_was_made_in_an_ended_session_is_made_anew(simulator, ours) -> None:
+    tries = []
+
+    def look(content: Any) -> int:
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+        if not tries:
+            # Another thread meets the end of the session first, and logs in anew.
+            simulator.kill_sessions()
+            assert ours.read(lambda again: again.rootFolder.name)
+        tries.append(1)
+        return len(view.view)
+
+    assert ours.read(look) == 20
+    assert len(tries) == 2
+    with pytest.raises(VSphereError, match="ManagedObjectNotFound"):
+        ours.read(lambda _: ours.managed("vm-0", vim.VirtualMachine).name)
