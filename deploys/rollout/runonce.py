@@ -90,7 +90,8 @@ def _keep(directory: Path, key: str, seconds: float, lock: int, command: Sequenc
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
             status = _ended(process)
-    _write(directory / f"{key}.result", json.dumps({"status": status}))
+        # Still within: who asks it to end once more must not take the result away.
+        _write(directory / f"{key}.result", json.dumps({"status": status}))
     return 0
 
 
