@@ -23,7 +23,7 @@ from tests.lab.settings import cache_dir
 
 PACKAGES = "udev nfs-kernel-server nfs-common"
 IMAGE_MEBIBYTES = 2048
-MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "crc32c_generic", "crc32c_intel")
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "crc32c_generic", "crc32c_intel", "button")
 
 # What a lab host has no use for, and waits for: half of the time of a boot.
 LEAN = (
@@ -37,13 +37,14 @@ LEAN = (
 
 _GENERATORS = "cryptsetup getty gpt-auto hibernate-resume integritysetup rc-local run system-update sysv veritysetup"
 LESS_TO_DO = f"""
-# Of two hundred devices, a hundred of them consoles, udev shall look only at those that a host is about.
+# Of two hundred devices, a hundred of them consoles, udev shall look only at those that a host is about; its power
+# button, which switches it off politely, is an input.
 mkdir -p $systemd/system/systemd-udev-trigger.service.d $systemd/system-generators
 cat > $systemd/system/systemd-udev-trigger.service.d/lab.conf <<'X'
 [Service]
 ExecStart=
-ExecStart=-udevadm trigger --action=add --subsystem-match=block --subsystem-match=net --subsystem-match=pci \\
-  --subsystem-match=scsi --subsystem-match=virtio
+ExecStart=-udevadm trigger --action=add --subsystem-match=block --subsystem-match=input --subsystem-match=net \\
+  --subsystem-match=pci --subsystem-match=scsi --subsystem-match=virtio
 X
 # Programs that find nothing here are half of what a boot or a reload of systemd waits for.
 for each in {_GENERATORS}; do
