@@ -36,7 +36,7 @@ class Read:
     @property
     def digest(self) -> str:
         """The SHA-256 of the machines, the same for the same machines."""
-        return hashlib.sha256(_text(self.vms).encode()).hexdigest()
+        return _digest(_text(self.vms))
 
     def age(self) -> str:
         """How old it is, for a person."""
@@ -45,6 +45,10 @@ class Read:
             if seconds >= 2 * size:
                 return f"{seconds // size} {unit}s old"
         return f"{seconds} seconds old"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _text(vms: Sequence[Vm]) -> str:
@@ -65,9 +69,10 @@ def keep(vcenter: VCenter, read: Read) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = path.with_suffix(f".{os.getpid()}.new")
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        text = _text(read.vms)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            head = {"format": FORMAT, "at": read.at, "tagged": read.tagged, "sha256": read.digest}
-            file.write(json.dumps(head) + "\n" + _text(read.vms))
+            head = {"format": FORMAT, "at": read.at, "tagged": read.tagged, "sha256": _digest(text)}
+            file.write(json.dumps(head) + "\n" + text)
         new.replace(path)
     except OSError:
         return
@@ -78,7 +83,7 @@ def kept(vcenter: VCenter) -> Read | None:
     try:
         head, _, text = file_of(vcenter).read_text(encoding="utf-8").partition("\n")
         about = json.loads(head)
-        if about["format"] != FORMAT or hashlib.sha256(text.encode()).hexdigest() != about["sha256"]:
+        if about["format"] != FORMAT or _digest(text) != about["sha256"]:
             return None
         return Read(tuple(vm_from_json(row) for row in json.loads(text)), about["at"], about["tagged"])
     except (OSError, ValueError, KeyError, TypeError):

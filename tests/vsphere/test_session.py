@@ -312,3 +312,13 @@ def test_what_was_made_in_an_ended_session_is_made_anew(simulator, ours) -> None
     assert len(tries) == 2
     with pytest.raises(VSphereError, match="ManagedObjectNotFound"):
         ours.read(lambda _: ours.managed("vm-0", vim.VirtualMachine).name)
+
+
+def test_a_password_that_is_refused_in_the_middle_of_a_run_is_not_sent_again(simulator, ours) -> None:
+    assert ours.content is not None
+    simulator.kill_sessions()
+    simulator.fault("Login", "soap", "InvalidLogin", times=9)
+    for do in (ours.read, ours.write, ours.read):
+        with pytest.raises(VSphereError, match=r"is refused .*It is not tried again in this run"):
+            do(lambda content: content.rootFolder.CreateFolder("never"))
+    assert simulator.calls("Login") == 2
