@@ -175,7 +175,7 @@ def simulator(simulators: Any) -> vcenter.VCenter:
 
 @pytest.fixture(scope="module")
 def fleet(simulator, tmp_path_factory) -> Any:
-    with Adrift(simulator, tmp_path_factory.mktemp("fleet"), BODY.format(step=0), NAMES, "DC0/vm/kept") as made:
+    with Adrift(simulator, tmp_path_factory.mktemp("fleet"), BODY.format(step=0), ("on",), "DC0/vm/kept") as made:
         done = made.run()
         assert done.status == 0, done.err[-4000:]
         right(made)

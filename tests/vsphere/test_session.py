@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -270,55 +269,3 @@ def test_who_asks_after_the_end_opens_no_session_anew(simulator, ours) -> None:
     with pytest.raises(VSphereError, match="its session was closed"):
         ours.read(lambda content: content.about)
     assert simulator.sessions()["soap"] == 0
-
-
-def test_machines_that_meet_an_ended_session_log_in_once_for_all(simulator, ours) -> None:
-    assert ours.content is not None
-    simulator.delay("RetrievePropertiesEx", 0.2)
-    try:
-        for _ in range(3):
-            simulator.reset_stats()
-            simulator.kill_sessions()
-            with ThreadPoolExecutor(8) as pool:
-                assert [len(rows) for rows in pool.map(lambda _: reads.all_vms(ours), range(8))] == [20] * 8
-            assert simulator.calls("Login") == 1
-            assert simulator.sessions()["soap"] == 1
-    finally:
-        simulator.delay("RetrievePropertiesEx", 0)
-
-
-def test_a_login_that_the_rest_services_refuse_is_sent_once(simulator, ours) -> None:
-    simulator.fault("POST /api/session", "http", status=401, times=99)
-    rest = Rest(ours)
-    for _ in range(3):
-        with pytest.raises(VSphereError, match="a session of its REST services is refused: HTTP 401"):
-            rest.get("category")
-    assert simulator.calls("POST /api/session") == 1
-
-
-def test_what_was_made_in_an_ended_session_is_made_anew(simulator, ours) -> None:
-    tries = []
-
-    def look(content: Any) -> int:
-        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
-        if not tries:
-            # Another thread meets the end of the session first, and logs in anew.
-            simulator.kill_sessions()
-            assert ours.read(lambda again: again.rootFolder.name)
-        tries.append(1)
-        return len(view.view)
-
-    assert ours.read(look) == 20
-    assert len(tries) == 2
-    with pytest.raises(VSphereError, match="ManagedObjectNotFound"):
-        ours.read(lambda _: ours.managed("vm-0", vim.VirtualMachine).name)
-
-
-def test_a_password_that_is_refused_in_the_middle_of_a_run_is_not_sent_again(simulator, ours) -> None:
-    assert ours.content is not None
-    simulator.kill_sessions()
-    simulator.fault("Login", "soap", "InvalidLogin", times=9)
-    for do in (ours.read, ours.write, ours.read):
-        with pytest.raises(VSphereError, match=r"is refused .*It is not tried again in this run"):
-            do(lambda content: content.rootFolder.CreateFolder("never"))
-    assert simulator.calls("Login") == 2
