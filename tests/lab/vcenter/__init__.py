@@ -93,6 +93,7 @@ class VCenter:
 
     def __init__(self, command: Sequence[str], user: str, password: str) -> None:
         self.user, self.password = user, password
+        self._ready = False
         # Five files of each VM: they go with the directory, also when the process was killed.
         self._place = tempfile.TemporaryDirectory(prefix="lab-vcenter-", ignore_cleanup_errors=True)
         self._errors = Path(self._place.name) / "errors"
@@ -114,6 +115,7 @@ class VCenter:
         self.port = int(port)
         self.pin: str = ready["sha256"]
         self.certificate: str = ready["certificate"]
+        self._ready = True
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +141,7 @@ class VCenter:
         self.process.stdout.close()
         said, status = self.said(), self.process.returncode
         self._place.cleanup()
-        if status > 0:
+        if status > 0 and self._ready:
             message = f"the vCenter simulator died with {status}: {said}"
             raise LabError(message)
 
