@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -21,9 +20,10 @@ from typing import Any
 
 from tests.lab import layer, machine, ostree_repo, packages, seed, vm_image, vmroot
 from tests.lab.errors import LabError
+from tests.lab.life import end_life, left_over_after, start_time
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
-from tests.lab.settings import cache_dir, name, network, state_dir, uplink
+from tests.lab.settings import cache_dir, network, state_dir
 from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
@@ -93,12 +93,12 @@ def _start() -> None:
             jail_command(), cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
-    seed.replace_text(state_dir() / "life", f"{process.pid} {_start_time(process.pid)}\n")
+    seed.replace_text(state_dir() / "life", f"{process.pid} {start_time(process.pid)}\n")
     deadline = time.monotonic() + START_SECONDS
     while not is_up():
         if process.poll() is not None or time.monotonic() > deadline:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            _end_life()
+            end_life()
             message = f"the lab did not start:\n{tail}"
             raise LabError(message)
         time.sleep(0.05)
@@ -251,32 +251,6 @@ def status() -> list[tuple[Spec, bool]]:
     return [(spec, bool(running.get(label))) for label, spec in seed.specs().items()]
 
 
-def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with the pid it names one process for ever (proc(5)). Nothing when it has ended."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    # Whoever has started it, and is to wait for it, may be busy.
-    return "" if state == "Z" else fields[18]
-
-
-def _end_life() -> None:
-    """Kill the supervisor's outermost process; the kernel ends everything inside."""
-    life = state_dir() / "life"
-    if life.exists():
-        pid_text, _, started = life.read_text().strip().partition(" ")
-        pid = int(pid_text)
-        if started and _start_time(pid) == started:
-            os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while _start_time(pid) == started and started and time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.02)
-        life.unlink()
-
-
 def down(*, cache: bool = False) -> None:
     """Remove every host and all the lab made, and prove it; with `cache` also the base system and packages.
 
@@ -286,8 +260,8 @@ def down(*, cache: bool = False) -> None:
     with _locked():
         if state_dir().exists():
             machine.require_root()
-        _end_life()
-        left = _wait_until_gone()
+        end_life()
+        left = left_over_after()
         if left:
             message = "the lab is down, but this is left: " + "; ".join(left)
             raise LabError(message)
@@ -295,44 +269,6 @@ def down(*, cache: bool = False) -> None:
         if cache:
             shutil.rmtree(cache_dir(), ignore_errors=True)
     (state_dir().parent / f".{state_dir().name}.lock").unlink(missing_ok=True)
-
-
-def _wait_until_gone(seconds: float = 20.0) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while True:
-        left = leftovers()
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.1)
-
-
-# In a mount namespace of its own, as on a cgroup v1 machine the v2 tree has to be mounted to be seen.
-_CGROUPS = """
-c=/sys/fs/cgroup; [ -e $c/cgroup.controllers ] || mount -t cgroup2 none $c
-[ -d $c/$1 ] || exit 0
-find $c/$1 -depth -type d -exec rmdir {} + 2>/dev/null
-find $c/$1 -name cgroup.procs -exec cat {} + 2>/dev/null
-[ ! -d $c/$1 ] || echo cgroup
-"""
-
-
-def leftovers() -> list[str]:
-    """What of the lab is still on this machine: processes, mounts, interfaces, loop devices, cgroups."""
-    found = []
-    if Path("/sys/class/net", uplink()).exists():
-        found.append(f"interface {uplink()}")
-    state = f"{state_dir()}/"  # a lab of another name may begin with the same letters
-    found += [
-        f"mount {line.split()[1]}" for line in Path("/proc/self/mounts").read_text().splitlines() if state in line
-    ]
-    for loop in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if loop.read_text().startswith(state):
-                found.append(f"loop device {loop.parts[3]}")
-    if os.geteuid() == 0:
-        found += [f"process {word}" if word.isdigit() else word for word in
-                  run("unshare", "--mount", "sh", "-c", _CGROUPS, "sh", name(), check=False).split()]  # fmt: skip
-    return found
 
 
 def bring_up(names: list[str], disks: Sequence[int] = (), *, vm: bool = False, image: str = "") -> None:
