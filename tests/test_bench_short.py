@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.bench.contenders import ROOT
-from tests.lab import client
+from tests.lab import life
 
 pytestmark = pytest.mark.lab
 
@@ -37,4 +37,4 @@ def test_the_short_form_measures_every_contender_and_leaves_nothing(tmp_path, mo
     assert "stock/ours" in done.stdout
     assert (tmp_path / "bench-noop.svg").exists()
     monkeypatch.setenv("LAB_NAME", LAB["BENCH_LAB_NAME"])
-    assert client.leftovers() == []
+    assert life.leftovers() == []
