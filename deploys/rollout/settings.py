@@ -141,8 +141,8 @@ class Rollout(Model):
     unit_hosts: Annotated[int, Field(ge=1, le=200)] = 20
     """How many hosts one run takes."""
     on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
-    domains: tuple[Literal["rule", "esxi", "datastore"], ...] = ("rule",)
-    """What tells failure domains apart: the vm policy's `apart`, and where the machine is, as the vCenter said last."""
+    domains: tuple[Literal["rule"], ...] = ("rule",)
+    """What tells failure domains apart: `rule` is the vm policy's `apart`."""
 
     @override
     def contradictions(self) -> Iterable[str]:
