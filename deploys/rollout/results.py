@@ -18,6 +18,7 @@ from deploys.rollout.store.rows import HostResult
 
 VERSION = 1
 _MOST_LETTERS = 4000
+_UNFIT = "\N{REPLACEMENT CHARACTER}"
 
 
 def write_results(results: Mapping[str, HostResult]) -> None:
@@ -31,6 +32,13 @@ def write_results(results: Mapping[str, HostResult]) -> None:
     new.replace(path)
 
 
+def plain(text: str) -> str:
+    """Without what a terminal would take for commands: what a host has said is shown to people."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def read_results(path: Path) -> dict[str, HostResult]:
     """What a run has said of its hosts; nothing when it has not come so far, or speaks otherwise than we do."""
     try:
@@ -38,7 +46,7 @@ def read_results(path: Path) -> dict[str, HostResult]:
         if given["version"] != VERSION:
             return {}
         return {
-            str(name): HostResult(Verdict(entry["verdict"]), int(entry["changes"]), str(entry["words"]))
+            str(name): HostResult(Verdict(entry["verdict"]), int(entry["changes"]), plain(str(entry["words"])))
             for name, entry in given["hosts"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -16,6 +16,7 @@ from typing import Any
 from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Ask, Become, Enter, Start
 from deploys.rollout.model import Answer, Kind, State, UnitState, Verdict, View, WaveState, WaveView
+from deploys.rollout.store.plans import plan_rows
 from deploys.rollout.store.rows import HostResult, New, Rollout, Unit, spec_from_text, spec_to_text
 
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -106,6 +107,7 @@ class Store:
                 add_units(db, ident, number, Kind.CONVERGE, wave.units)
                 rows = [(ident, name, number) for name in wave.hosts]
                 db.executemany("INSERT INTO host (rollout, name, wave) VALUES (?, ?, ?)", rows)
+            db.executemany("INSERT INTO plan VALUES (?, ?, ?)", plan_rows(ident, new.plans))
             lock(db, ident, [name for wave in new.waves for name in wave.hosts])
             audited(db, ident, at, new.who, "begun", new.why)
             return ident
