@@ -1,7 +1,8 @@
 """What a run says of each of its hosts: written by the run itself, read by who has started it.
 
 A JSON object in the file that the environment names: {"version": 1, "hosts": {NAME: {"verdict": ..., "changes": ...,
-"words": ...}}}. A run that ends without it has said nothing: its hosts are `unknown`.
+"words": ...}}}. A run that ends without it has said nothing: its hosts are `unknown`. A host that somebody else was
+changing is `failed` with `"busy": true`: a controller that is older than the commit that it rolls out takes it for that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from deploys.rollout import RESULT
 from deploys.rollout.model import Verdict
@@ -25,10 +27,19 @@ def write_results(results: Mapping[str, HostResult]) -> None:
     path = os.environ.get(RESULT)
     if not path:
         return
-    hosts = {name: {**asdict(result), "words": result.words[:_MOST_LETTERS]} for name, result in results.items()}
+    hosts = {name: _entry(result) for name, result in results.items()}
     new = Path(f"{path}.new")
     new.write_text(json.dumps({"version": VERSION, "hosts": hosts}))
     new.replace(path)
+
+
+def _entry(result: HostResult) -> dict[str, Any]:
+    entry = {**asdict(result), "words": result.words[:_MOST_LETTERS]}
+    return {**entry, "verdict": Verdict.FAILED, "busy": True} if result.verdict is Verdict.BUSY else entry
+
+
+def _verdict(entry: Mapping[str, Any]) -> Verdict:
+    return Verdict.BUSY if entry.get("busy") is True else Verdict(entry["verdict"])
 
 
 def read_results(path: Path) -> dict[str, HostResult]:
@@ -38,7 +49,7 @@ def read_results(path: Path) -> dict[str, HostResult]:
         if given["version"] != VERSION:
             return {}
         return {
-            str(name): HostResult(Verdict(entry["verdict"]), int(entry["changes"]), str(entry["words"]))
+            str(name): HostResult(_verdict(entry), int(entry["changes"]), str(entry["words"]))
             for name, entry in given["hosts"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from deploys.rollout import RESULT
@@ -17,7 +16,8 @@ from deploys.rollout.local import Local, only_controller
 from deploys.rollout.model import Answer, Kind, Spec, State
 from deploys.rollout.place import Place
 from deploys.rollout.store.rows import New, Rollout, Unit
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.sqlite import Sqlite
+from deploys.rollout.store.store import Store
 from deploys.rollout.waves import Wave
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,13 +64,21 @@ class Line:
     at: float
 
 
+def new(sizes: Sequence[Sequence[int]], spec: Spec | None = None, prefix: str = "web") -> New:
+    """A rollout of waves of units of so many hosts."""
+    names = iter(f"{prefix}-{number}" for number in range(100_000))
+    waves = [Wave(f"wave {number}", tuple(tuple(next(names) for _ in range(count)) for count in units))
+             for number, units in enumerate(sizes)]  # fmt: skip
+    return New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves)
+
+
 class World:
     """A state directory, and the rollouts in it."""
 
     def __init__(self, directory: Path, seconds: float = 0.0, bad: dict[str, str] | None = None) -> None:
         directory.mkdir(exist_ok=True)
         self.place = Played(ROOT, directory)
-        self.store = Store(directory / "rollouts.sqlite")
+        self.store = Store(Sqlite(directory / "rollouts.sqlite"))
         self.become(seconds, bad or {})
 
     def become(self, seconds: float, bad: dict[str, str]) -> None:
@@ -78,12 +86,7 @@ class World:
         (self.place.state / "bad").write_text(json.dumps(bad))
 
     def begin(self, sizes: Sequence[Sequence[int]], spec: Spec | None = None, prefix: str = "web") -> int:
-        """Waves of units of so many hosts."""
-        names = iter(f"{prefix}-{number}" for number in range(100_000))
-        waves = [Wave(f"wave {number}", tuple(tuple(next(names) for _ in range(count)) for count in units))
-                 for number, units in enumerate(sizes)]  # fmt: skip
-        new = New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves)
-        return self.store.create(new, datetime.now(UTC))
+        return self.store.create(new(sizes, spec, prefix))
 
     def play(self, ident: int, answer: Answer = Answer.PASS) -> State:
         with only_controller(self.place):
@@ -101,7 +104,7 @@ class World:
 def main() -> None:
     directory, ident = sys.argv[1:]
     world = object.__new__(World)  # its files stay as they are
-    world.place, world.store = Played(ROOT, Path(directory)), Store(Path(directory) / "rollouts.sqlite")
+    world.place, world.store = Played(ROOT, Path(directory)), Store(Sqlite(Path(directory) / "rollouts.sqlite"))
     world.play(int(ident))
 
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -31,7 +30,7 @@ def world(tmp_path):
 
 
 def say(world: World, ident: int, word) -> str:
-    return Commands(world.store, "bob@ctl").say(ident, word, datetime.now(UTC))
+    return Commands(world.store, "bob@ctl").say(ident, word)
 
 
 def test_waves_follow_each_other(world) -> None:
