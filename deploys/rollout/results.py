@@ -2,7 +2,7 @@
 
 A JSON object in the file that the environment names: {"version": 1, "hosts": {NAME: {"verdict": ..., "changes": ...,
 "words": ...}}}. A run that ends without it has said nothing: its hosts are `unknown`. A host that somebody else was
-changing is `failed` with `"busy": true`: a controller that is older than the commit that it rolls out takes it for that.
+changing is `failed` with `"busy": true`: a controller older than the commit that it rolls out takes it for failed.
 """
 
 from __future__ import annotations

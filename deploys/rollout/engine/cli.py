@@ -19,7 +19,7 @@ from deploys.rollout.model import Answer
 from deploys.rollout.place import DATABASE, Place, place_of
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.reports import hosts_of
-from deploys.rollout.store.rows import Rollout
+from deploys.rollout.store.rows import Backoff, Rollout
 from deploys.rollout.store.store import Store
 
 
@@ -61,7 +61,7 @@ def worker(runs: int, name: str | None, gone_after: float) -> None:
     """Carry out the rollouts of this repository, together with the workers of other machines, until TERM or INT."""
     place = place_of(Path.cwd())
     conninfo = _conninfo()
-    store = _store(conninfo)
+    store = worker_store(conninfo)
     called = name or f"{socket.gethostname()}-{os.getpid()}"
     _tell(f"worker {called} of machine {place.machine}: {runs} runs at once; {store.database.name}")
     work(store, place, conninfo, called, runs, gone_after)
@@ -79,12 +79,12 @@ def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_a
     serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
 
 
-def _store(conninfo: str) -> Store:
-    """A worker that is started before its database waits for it."""
+def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:
+    """The rollouts there; a worker that is started before its database waits for it."""
     last = ""
     while True:
         try:
-            return store_at(conninfo)
+            return store_at(conninfo, backoff)
         except Unanswered as error:
             if str(error) != last:
                 last = str(error)

@@ -154,7 +154,7 @@ class _Server:
         async def run(ident: int, number: int, attempt: int) -> None:
             await self._contained(partial(work.run, ident, number, attempt), f"run {ident}.{number}.{attempt}")
 
-        @app.periodic(cron="* * * * * */10")
+        @app.periodic(cron="* * * * * */5")
         @app.task(name="sweep", queue=DECIDE, queueing_lock="sweep")
         async def sweep(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate gives it
             for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
