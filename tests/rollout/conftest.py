@@ -16,7 +16,7 @@ from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
 from tests.rollout import postgres
 
-SOON = Backoff(first=0.5, most=0.5, times=3)
+THRICE = Backoff(first=0.5, most=0.5, times=3)
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +50,5 @@ def prepared(conninfo: str) -> str:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store, of either kind."""
     if request.param == "sqlite":
-        return Store(Sqlite(tmp_path / "rollouts.sqlite"), backoff=SOON)
-    return store_at(request.getfixturevalue("prepared"), SOON)
+        return Store(Sqlite(tmp_path / "rollouts.sqlite"), backoff=THRICE)
+    return store_at(request.getfixturevalue("prepared"), THRICE)

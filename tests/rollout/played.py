@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from deploys.rollout import RESULT
 from deploys.rollout.engine.cli import work, worker_store
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.model import Answer, Kind, Spec, State
 from deploys.rollout.place import DATABASE, Place
+from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.rows import Backoff, New, Rollout, Unit
 from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
@@ -27,6 +30,7 @@ from deploys.rollout.waves import Wave
 
 SOON = Backoff(first=0.5, most=1, times=20)
 """Stand-in runs are short."""
+Result = TypeVar("Result")
 ROOT = Path(__file__).resolve().parents[2]
 # Its name, and what becomes of hosts, are in files beside the log, so that a test can change them between runs.
 RUN = f"""
@@ -48,7 +52,7 @@ def log(word):
         file.write("".join(f"{{word}} {{key}} {{kind}} {{host}} {{time.time()}}\\n" for host in hosts))
 log("begin")
 time.sleep(float((place / "seconds").read_text()))
-while (place / "hold").exists():
+while hosts and (place / "hold").exists():
     time.sleep(0.05)
 bad = json.loads((place / "bad").read_text())
 bad = bad if kind == "converge" else {{}}
@@ -143,6 +147,20 @@ class World:
 
     def touched(self, kind: Kind = Kind.CONVERGE) -> list[str]:
         return [line.host for line in self.log() if line.word == "begin" and line.kind == kind]
+
+
+def patiently(ask: Callable[[], Result], seconds: float, about: Path | None = None) -> Result:
+    """What it says, as soon as that is true; the database may be away meanwhile."""
+    last = time.monotonic() + seconds
+    while time.monotonic() < last:
+        try:
+            if found := ask():
+                return found
+        except Unanswered:
+            pass
+        time.sleep(0.2)
+    said = "".join(path.read_text() for path in about.glob("*.out")) if about else ""
+    raise AssertionError(f"not within {seconds} s\n{said[-5000:]}")
 
 
 def main() -> None:

@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from deploys.rollout.engine.shared import store_at
 from deploys.rollout.model import Spec, State
 from deploys.rollout.place import DATABASE
-from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.reports import audit
-from tests.rollout.conftest import SOON
-from tests.rollout.played import ROOT, World
+from tests.rollout.played import ROOT, SOON, World, patiently
 
 KILLS = int(os.environ.get("KILLS", "2"))
 LONG = "60"
@@ -50,20 +47,6 @@ def workers(world, prepared, tmp_path):
     for each in running:
         each.kill()
         each.wait()
-
-
-def patiently(ask, seconds: float, about: Path | None = None):
-    """What it says, as soon as that is true; the database may be away meanwhile."""
-    last = time.monotonic() + seconds
-    while time.monotonic() < last:
-        try:
-            if found := ask():
-                return found
-        except Unanswered:
-            pass
-        time.sleep(0.2)
-    said = "".join(path.read_text() for path in about.glob("*.out")) if about else ""
-    raise AssertionError(f"not within {seconds} s\n{said[-5000:]}")
 
 
 def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(

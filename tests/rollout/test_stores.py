@@ -131,7 +131,7 @@ def test_hosts_that_somebody_else_is_changing_are_asked_again_later(store) -> No
     view, moment = store.view(ident, now)
     assert 0 < (view.waves[0].later - moment).total_seconds() <= 0.5
     assert started(store, ident) == []
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 4):
         (again,) = _waited(store, ident)
         assert (again.hosts, again.attempt) == (("web-1",), attempt)
         store.finish(again, {"web-1": BUSY})

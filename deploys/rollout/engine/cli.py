@@ -11,13 +11,12 @@ from pathlib import Path
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.cli import GATE_SECONDS
 from deploys.rollout.engine.shared import database_at, store_at
-from deploys.rollout.engine.work import GONE_SECONDS, LOOK_SECONDS, Work
-from deploys.rollout.members import ask
+from deploys.rollout.local import LOOK_SECONDS
 from deploys.rollout.model import Answer
 from deploys.rollout.place import DATABASE, Place, place_of
 from deploys.rollout.store.database import Unanswered
+from deploys.rollout.store.leases import GONE_SECONDS
 from deploys.rollout.store.reports import hosts_of
 from deploys.rollout.store.rows import Backoff, Rollout
 from deploys.rollout.store.store import Store
@@ -70,7 +69,11 @@ def worker(runs: int, name: str | None, gone_after: float) -> None:
 
 def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_after: float) -> None:
     """Work until somebody says TERM or INT."""
-    from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415 - needs an extra
+    # Not for who only prepares the database: they bring what inventories need along.
+    from deploys.rollout.cli import GATE_SECONDS  # noqa: PLC0415
+    from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415
+    from deploys.rollout.engine.work import Work  # noqa: PLC0415
+    from deploys.rollout.members import ask  # noqa: PLC0415
 
     def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
         tree = place.tree(rollout.revision)

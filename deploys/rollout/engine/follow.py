@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from deploys.rollout.decide import Wait, decide
-from deploys.rollout.engine.work import GONE_SECONDS, LOOK_SECONDS
+from deploys.rollout.local import LOOK_SECONDS
 from deploys.rollout.model import State
-from deploys.rollout.store.leases import machines
+from deploys.rollout.store.leases import GONE_SECONDS, machines
 from deploys.rollout.store.store import Opens, Store
 
 ALONE = "a worker: none was heard of for a minute (`photon-fleet worker` starts one)"

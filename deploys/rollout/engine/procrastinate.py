@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import procrastinate
 import psycopg
@@ -21,11 +21,15 @@ from procrastinate.jobs import Status
 from procrastinate.schema import SchemaManager
 
 from deploys.refusal import Refusal
-from deploys.rollout.engine.work import LOOK_SECONDS, Work, in_thread
+from deploys.rollout.engine.threads import in_thread
+from deploys.rollout.local import LOOK_SECONDS
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.postgres import Postgres, Session
 from deploys.rollout.store.rows import Unit
 
+if TYPE_CHECKING:
+    # Who only tells workers does not wait for what they need.
+    from deploys.rollout.engine.work import Work
 DECIDE, UNITS = "photon-fleet", "photon-fleet-units"
 """Queues: gates and decisions must not wait for runs to end."""
 DECIDERS = 4
@@ -84,16 +88,19 @@ def _missing(db: Session) -> list[str]:
     return sorted({path.name for path in _migrations().glob("*.sql")} - known)
 
 
+def _require_prepared(database: Postgres) -> None:
+    with database.reading() as db:
+        if _missing(db):
+            message = f"{database.name} is of another Procrastinate: `photon-fleet database` prepares it"
+            raise Refusal(message)
+
+
 def serve(database: Postgres, work: Work, name: str, units: int, tell: Callable[[str], None]) -> None:
     """Work until somebody says TERM or INT. Runs that are under way go on; the next worker waits for them.
 
     Raises:
         Refusal: the tables are of another version.
     """
-    with database.reading() as db:
-        if _missing(db):
-            message = f"{database.name} is of another Procrastinate: `photon-fleet database` prepares it"
-            raise Refusal(message)
     # Its words on what is normal here (a database that went away) are not for people.
     for each in ("procrastinate", "psycopg.pool"):
         logging.getLogger(each).setLevel(logging.CRITICAL)
@@ -111,7 +118,7 @@ class _Server:
         while not stop.done() and not looking.done():
             try:
                 await self._serve([stop, looking])
-            except (psycopg.Error, procrastinate.exceptions.ProcrastinateException):
+            except (Unanswered, psycopg.Error, procrastinate.exceptions.ProcrastinateException):
                 self._tell(f"{self._database.name} does not answer: units that run go on, and are written down later")
             await asyncio.wait([stop, looking], timeout=1, return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
@@ -127,6 +134,7 @@ class _Server:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _serve(self, until: list[asyncio.Task[None]]) -> None:
+        await asyncio.wrap_future(in_thread(partial(_require_prepared, self._database), "tables"))
         app = self._app()
         async with app.open_async():
             common: dict[str, Any] = {

@@ -9,42 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
 
 from deploys.refusal import Refusal
 from deploys.rollout.decide import Ask, Wait
-from deploys.rollout.local import Asker
+from deploys.rollout.engine.threads import in_thread
+from deploys.rollout.local import LOOK_SECONDS, Asker
 from deploys.rollout.model import Verdict
 from deploys.rollout.place import Place, git
 from deploys.rollout.settings import Calendar
 from deploys.rollout.store.database import Unanswered
-from deploys.rollout.store.leases import claim, heard_of, held, take_over, tell_again
+from deploys.rollout.store.leases import GONE_SECONDS, claim, heard_of, held, take_over, tell_again
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
 from deploys.rollout.store.store import Store
-
-LOOK_SECONDS = 2.0
-GONE_SECONDS = 60.0
-"""From the last word of a machine until its units are somebody else's."""
-Result = TypeVar("Result")
-
-
-def in_thread(work: Callable[[], Result], name: str) -> Future[Result]:
-    """Do something in a thread that does not keep the process from ending."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            future.set_exception(error)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return future
 
 
 class Work:

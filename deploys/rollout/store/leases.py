@@ -13,6 +13,8 @@ from deploys.rollout.store.rows import Unit, unit_of
 from deploys.rollout.store.store import Store
 from deploys.rollout.store.write import audited
 
+GONE_SECONDS = 60.0
+"""From the last word of a machine until its units are somebody else's."""
 UNCLAIMED_SECONDS = 20
 """From the start of a unit until the word of it is taken for lost."""
 _RUNNING = f"state = '{UnitState.RUNNING}'"

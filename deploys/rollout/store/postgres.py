@@ -83,6 +83,10 @@ class Postgres:
             conninfo, connect_timeout=known.get("connect_timeout", CONNECT_SECONDS),
             application_name=known.get("application_name", "photon-fleet"),
         )  # fmt: skip
+        if "@" in str(known.get("host") or "")[1:]:
+            # It is the end of a password, and would be in every sentence.
+            message = "PHOTON_FLEET_DATABASE: an @ of its user or password is written %40"
+            raise Refusal(message)
         where = known.get("host") or known.get("hostaddr") or known.get("service") or "the host that libpq takes"
         self._name = f"the database {known.get('dbname') or 'of this user'} on {where}"
         self._idle: list[Session] = []
