@@ -51,7 +51,12 @@ class Server:
 
     def kill(self) -> None:
         """Kill the postmaster; the others notice."""
-        os.kill(int((self._place / "data/postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return int((self._place / "data/postmaster.pid").read_text().splitlines()[0])
 
     def _run(self, program: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         user = pwd.getpwnam(USER).pw_uid if os.geteuid() == 0 else None
