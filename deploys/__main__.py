@@ -18,6 +18,7 @@ COMMANDS = {
     **dict.fromkeys(("plan", "drift"), "deploys.rollout.look"),
     "doctor": "deploys.rollout.doctor",
     **dict.fromkeys(("rollout", "serve", "watch"), "deploys.rollout.cli"),
+    **dict.fromkeys(("worker", "database"), "deploys.rollout.engine.cli"),
     **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
 }  # fmt: skip
 

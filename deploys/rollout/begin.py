@@ -13,7 +13,7 @@ from deploys.rollout.place import Place, git, person
 from deploys.rollout.settings import Calendar
 from deploys.rollout.since import code_between, reasons
 from deploys.rollout.store.rows import New
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 from deploys.rollout.waves import Wave, waves
 
 

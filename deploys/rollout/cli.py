@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,16 +16,17 @@ import click
 from deploys.refusal import Refusal
 from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, shown, since_of
 from deploys.rollout.display import showing
+from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
-from deploys.rollout.place import Place, git, place_of, store_of
+from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
 from deploys.rollout.plan import Plan, read_plan
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import status_of
 from deploys.rollout.store.reports import progress, wave_of
 from deploys.rollout.store.rows import New, Rollout
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 from deploys.rollout.watch import Followed
 from deploys.rollout.watch import watch as follow
 from deploys.statuses import Status
@@ -33,8 +35,14 @@ GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def is_shared() -> bool:
+    """Whether workers carry rollouts out, and a command only begins them and looks on."""
+    return bool(os.environ.get(DATABASE))
+
+
+def controller(place: Place) -> AbstractContextManager[None]:
+    """Be the one that carries rollouts out; where workers do that, anybody may begin one."""
+    return nullcontext() if is_shared() else only_controller(place)
 
 
 @click.command()
@@ -112,8 +120,8 @@ def begun(place: Place, store: Store, new: New, *, stay: bool) -> NoReturn:
     Raises:
         Refusal: a host is in another rollout, or another controller works here.
     """
-    with only_controller(place):
-        ident = store.create(new, _now())
+    with controller(place):
+        ident = store.create(new)
         click.echo(f"rollout {ident} of {new.revision[:12]}; from another terminal: photon-fleet status {ident}")
         _play(store, place, ident, stay=stay)
 
@@ -129,9 +137,12 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
         tree = place.tree(rollout.revision)
         return ask(tree, rollout.inventory, gate, wave_of(store, ident, wave), GATE_SECONDS)
 
-    calendar = Calendar.model_validate_json(found.calendar)
+    opens = Calendar.model_validate_json(found.calendar).opens
     with showing(lambda: progress(store, ident)) as tell:
-        state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
+        if is_shared():
+            state = look_on(store, ident, opens, tell, stay=stay)
+        else:
+            state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 
@@ -140,10 +151,13 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
 @click.argument("ident", type=int)
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for.")
 def serve(ident: int, *, leave: bool) -> None:
-    """Go on with rollout IDENT, whose controller has died, or which waited for somebody."""
+    """Go on with rollout IDENT, whose controller has died, or which waited for somebody (workers do: look on)."""
     place = place_of(Path.cwd())
     store = store_of(place)
-    with only_controller(place):
+    with controller(place):
+        if is_shared():
+            with store.writing(ident) as db:
+                store.dispatch.wake(db, ident)
         _play(store, place, ident, stay=not leave)
 
 
@@ -164,7 +178,7 @@ def watch(inventory: str, remote: str, branch: str, every: float, *, signed: boo
     def play(found: Planned) -> None:
         for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
             click.echo(line)
-        ident = store.create(found.new, _now())
+        ident = store.create(found.new)
         click.echo(f"rollout {ident}: {found.new.why}")
         _played(store, place, ident, stay=True)
 
@@ -174,8 +188,7 @@ def watch(inventory: str, remote: str, branch: str, every: float, *, signed: boo
         return not once
 
     with only_controller(place):
-        unfinished = [each.id for each in store.rollouts() if not each.state.ended]
-        for ident in reversed(unfinished):
+        for ident in store.unfinished():
             click.echo(f"rollout {ident} goes on")
             _played(store, place, ident, stay=True)
         follow(place, store, followed, play, click.echo, pause)

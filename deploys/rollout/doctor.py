@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.place import Place, git, place_of, store_of
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
+from deploys.rollout.store.store import Store
 from deploys.statuses import Status
 
 LEAST_BYTES = 1 << 30
@@ -41,15 +41,17 @@ def findings(place: Place) -> Iterator[Finding]:
     yield Finding("pyinfra beside this program", _program())
     yield Finding("state directory", _directory(place))
     yield Finding("free space", _space(place))
-    if not (place.state / "rollouts.sqlite").exists():
+    is_shared = bool(os.environ.get(DATABASE))
+    if not is_shared and not (place.state / "rollouts.sqlite").exists():
         return
     try:
         store = store_of(place)
     except Refusal as error:
         yield Finding("rows", str(error))
         return
-    yield Finding("rows", _rows(store))
-    yield Finding("rollouts under way", _forsaken(place, store))
+    yield Finding("rows", "" if is_shared else _rows(store))
+    if not is_shared:
+        yield Finding("rollouts under way", _forsaken(place, store))
     yield Finding("checkouts", _checkouts(place, store))
 
 
@@ -61,9 +63,7 @@ def _git(place: Place) -> str:
 
 def _program() -> str:
     path = Path(sys.executable).with_name("pyinfra")
-    return (
-        "" if os.access(path, os.X_OK) else f"there is no {path}: install Photon Fleet into the environment it runs in"
-    )
+    return "" if os.access(path, os.X_OK) else f"there is no {path}: install Photon Fleet and pyinfra side by side"
 
 
 def _directory(place: Place) -> str:
@@ -90,7 +90,7 @@ def _space(place: Place) -> str:
 
 
 def _rows(store: Store) -> str:
-    found = [row[0] for row in store.rows("PRAGMA integrity_check")]
+    found = [row["integrity_check"] for row in store.rows("PRAGMA integrity_check")]
     return "" if found == ["ok"] else f"the file is damaged ({found[0]}): take back the last copy of it"
 
 
@@ -129,7 +129,7 @@ def doctor(*, tidy: bool, as_json: bool) -> None:
     Status: 0 all is well, 5 something is not.
     """
     place = place_of(Path.cwd())
-    if tidy and (place.state / "rollouts.sqlite").exists():
+    if tidy and (os.environ.get(DATABASE) or (place.state / "rollouts.sqlite").exists()):
         for path in place.unused(store_of(place)):
             git(place.repository, "worktree", "remove", "--force", str(path))
     found = list(findings(place))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deploys.refusal import Refusal
 from deploys.rollout.begin import Planned, arrived, planned
 from deploys.rollout.place import Place, git
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
 

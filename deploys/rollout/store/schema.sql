@@ -33,3 +33,10 @@ CREATE TABLE audit (
   event TEXT NOT NULL, about TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX audit_by_rollout ON audit (rollout, id);
+
+-- version 2
+ALTER TABLE unit ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+ALTER TABLE unit ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unit ADD COLUMN due TEXT NOT NULL DEFAULT '';
+CREATE INDEX unit_running ON unit (holder) WHERE state = 'running';
+CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);
