@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -49,6 +49,15 @@ def known_to_inspect(deploy_file: str) -> None:
 def owner_of_run(why: str) -> Owner:
     """Whose run this is; the same one for all its hosts."""
     return Owner(why)
+
+
+def of_policy(name: str) -> AbstractContextManager[None]:
+    """What is declared within is of a policy: who has started the run is told what came of each."""
+    if not os.environ.get(RESULT):
+        return nullcontext()
+    from deploys.rollout.said import noted  # noqa: PLC0415 - a person's run needs none of it
+
+    return noted(name)
 
 
 def begin() -> Owner:
@@ -132,6 +141,7 @@ def _summarise(run: State) -> None:
 def _result(run: State, member: Host) -> HostResult | None:
     """What came of a host; None when the run ended before anything did."""
     from deploys.rollout.model import Verdict  # noqa: PLC0415 - see _summarise
+    from deploys.rollout.said import advisories_of, policies_of  # noqa: PLC0415 - see _summarise
     from deploys.rollout.store.rows import HostResult  # noqa: PLC0415 - see _summarise
 
     if member not in run.activated_hosts:
@@ -148,11 +158,12 @@ def _result(run: State, member: Host) -> HostResult | None:
     line = _line(run, member)
     reasons = UNDONE.get(member.name) or FAILURES.get(member.name) or _last_words(run, member)
     words = "\n".join([line.partition(": ")[2], *reasons])
-    if member.name in UNDONE:
-        undone = UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:"))
-        return HostResult(Verdict.REVERTED if undone else Verdict.FAILED, changes, words)
+    policies = policies_of(run, member, VERDICTS.get(member.name))
     good = line.startswith((f"{member.name}: ok;", f"{member.name}: nothing to do;"))
-    return HostResult(Verdict.OK if good else Verdict.FAILED, changes, words)
+    verdict = Verdict.OK if good else Verdict.FAILED
+    if member.name in UNDONE and UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:")):
+        verdict = Verdict.REVERTED
+    return HostResult(verdict, changes, words, policies, advisories_of(member, policies))
 
 
 def _last_words(run: State, member: Host) -> list[str]:

@@ -9,7 +9,7 @@ pyinfra inventories/prod.py deploys/host.py --data why="ticket 4711"           w
 
 from pyinfra import host
 
-from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
+from deploys._run import begin, contained, known_to_inspect, of_policy, proof, selected, summarise_at_exit
 from deploys.guard import guarded
 from deploys.update.current import keep_current
 from inventories._merge import effective_of
@@ -24,12 +24,13 @@ for kind in host.loop(selected()):
     with contained():
         policy = effective_of(host).get(kind.name)
         if policy is not None:
-            policy.prepare()
-            with guarded(policy, owner):
-                policy.apply()
+            with of_policy(kind.name):
+                policy.prepare()
+                with guarded(policy, owner):
+                    policy.apply()
             applied.append(policy)
 
-with contained():
+with contained(), of_policy("update"):
     keep_current(owner, applied)
 
 if host.data.get("prove", default=True):

@@ -63,7 +63,8 @@ def planned(
     made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
     calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
     spec = settings.spec(found.gates)
-    return Planned(New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made), why_in)
+    words = calendar.model_dump_json()
+    return Planned(New(inventory, revision, base, person(), why, spec, words, made, found.webhooks), why_in)
 
 
 def _why_in(place: Place, inventory: str, found: Members, since: str, revision: str) -> dict[str, str]:

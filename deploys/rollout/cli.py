@@ -14,6 +14,7 @@ from deploys.rollout.decide import Wait
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
+from deploys.rollout.notify import sending
 from deploys.rollout.place import Place, git, place_of, store_of
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import NOTHING, status_of
@@ -95,7 +96,8 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
         return ask(tree, rollout.inventory, gate, wave, hosts_of(store, ident, wave), GATE_SECONDS)
 
     calendar = Calendar.model_validate_json(found.calendar)
-    state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
+    with sending(store, place, lambda words: click.echo(words, err=True)):
+        state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 

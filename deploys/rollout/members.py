@@ -36,10 +36,12 @@ READ_SECONDS = 600
 
 @dataclass(frozen=True)
 class Members:
-    """What an inventory says. The gates of `settings` are left out: they may name secrets, and are asked by name."""
+    """What an inventory says. Gates and webhooks of `settings` are left out: they may hold secrets, and go by name."""
 
     settings: Settings
     gates: tuple[str, ...]
+    webhooks: Mapping[str, tuple[str, ...]]
+    """Name -> the events that it is told."""
     hosts: tuple[Candidate, ...]
     policies: Mapping[str, Mapping[str, str]]
     """Host -> policy -> a digest of all that it says."""
@@ -54,7 +56,8 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     given = _run(tree, READ_SECONDS, inventory, *limit)
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
     policies = {each["name"]: each["policies"] for each in given["hosts"]}
-    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts), policies)
+    webhooks = {name: tuple(events) for name, events in given.get("webhooks", {}).items()}
+    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), webhooks, tuple(hosts), policies)
 
 
 def ask(tree: Path, inventory: str, gate: str, wave: int, hosts: Sequence[str], seconds: float) -> tuple[Answer, str]:
@@ -103,8 +106,9 @@ def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
         hosts = [_candidate(member, settings) for member in session.hosts]
         policies = {member.name: _digests(member) for member in session.hosts}
     return {
-        "settings": settings.model_dump(mode="json", exclude={"gates"}),
+        "settings": settings.model_dump(mode="json", exclude={"gates", "notify"}),
         "gates": [gate.name for gate in settings.gates],
+        "webhooks": {each.name: each.events for each in settings.notify},
         "hosts": [
             {"name": each.name, "groups": each.groups, "domains": sorted(each.domains), "policies": policies[each.name]}
             for each in hosts

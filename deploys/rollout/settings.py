@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from typing_extensions import override
 
 from deploys.policies.base import Item, Model
@@ -21,6 +21,7 @@ from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
 from deploys.rollout.model import Budget, OnFail, Spec
+from deploys.rollout.store.outbox import Event
 from deploys.rollout.waves import Step
 
 Percent = Annotated[float, Field(gt=0, le=100)]
@@ -113,6 +114,30 @@ class SilenceGate(Item):
 Gate = CommandGate | HttpGate | SilenceGate
 
 
+class Webhook(Item):
+    """An address that is told what becomes of a rollout. It is a secret: who knows it can write there."""
+
+    name: Word
+    url: Secret | SecretStr
+    kind: Literal["generic", "slack"] = "generic"
+    """`slack`: a text, as incoming webhooks of Slack, Mattermost and Rocket.Chat take it; `generic`: all as JSON."""
+    events: tuple[Event, ...] = (Event.BEGUN, Event.WAITS, Event.BACK, Event.ENDED)
+    seconds: Annotated[float, Field(gt=0, le=60)] = 10
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        if isinstance(self.url, SecretStr) and not re.match(r"https?://", self.url.get_secret_value()):
+            yield "url: it is no http or https address"
+
+    def address(self) -> str:
+        """Where it is. Not to be shown to anybody.
+
+        Raises:
+            InputError: it cannot be had; the message names the reference only.
+        """
+        return self.url.resolve() if isinstance(self.url, Secret) else self.url.get_secret_value()
+
+
 class Calendar(Model):
     """When rollouts go on."""
 
@@ -143,12 +168,15 @@ class Rollout(Model):
     on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
     domains: tuple[Literal["rule"], ...] = ("rule",)
     """What tells failure domains apart: `rule` is the vm policy's `apart`."""
+    notify: tuple[Webhook, ...] = ()
+    """Who is told what becomes of it."""
 
     @override
     def contradictions(self) -> Iterable[str]:
-        names = [gate.name for gate in self.gates]
-        for name in sorted({each for each in names if names.count(each) > 1}):
-            yield f"gates: {name} is given twice"
+        for field, names in (("gates", [gate.name for gate in self.gates]),
+                             ("notify", [webhook.name for webhook in self.notify])):  # fmt: skip
+            for name in sorted({each for each in names if names.count(each) > 1}):
+                yield f"{field}: {name} is given twice"
 
     def spec(self, gates: tuple[str, ...]) -> Spec:
         """What is written down with a rollout whose gates are called so."""

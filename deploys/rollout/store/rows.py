@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from deploys.refusal import Refusal
-from deploys.rollout.model import Budget, Kind, OnFail, Spec, State, Verdict
+from deploys.rollout.model import Budget, Kind, OnFail, PolicyVerdict, Spec, State, Verdict
 from deploys.rollout.waves import Wave
 
 SPEC_VERSION = 1
@@ -34,6 +34,8 @@ class New:
     calendar: str
     """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
+    webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name -> the events that it is told."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,35 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class PolicyResult:
+    """What came of a policy on a host.
+
+    Args:
+        checks, passed: of its proof.
+        changed: names of the operations that changed something, as the run shows them.
+        failed: the checks that did not pass, each with what it proves, and operations that failed.
+    """
+
+    policy: str
+    verdict: PolicyVerdict
+    checks: int = 0
+    passed: int = 0
+    changed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HostResult:
-    """What came of a host in a unit. `words` are what a person is to know, one sentence a line."""
+    """What came of a host in a unit. `words` are what a person is to know, one sentence a line.
+
+    `advisories` are the ids of those that are open on the host; None where the run did not look.
+    """
 
     verdict: Verdict
     changes: int = 0
     words: str = ""
+    policies: tuple[PolicyResult, ...] = ()
+    advisories: tuple[str, ...] | None = None
 
 
 def spec_to_text(spec: Spec) -> str:

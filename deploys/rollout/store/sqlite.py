@@ -16,10 +16,12 @@ from typing import Any
 from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Ask, Become, Enter, Start
 from deploys.rollout.model import Answer, Kind, State, UnitState, Verdict, View, WaveState, WaveView
+from deploys.rollout.store.outbox import Event, on_approval, on_state, on_wave, told, wanted
+from deploys.rollout.store.policies import reported
 from deploys.rollout.store.rows import HostResult, New, Rollout, Unit, spec_from_text, spec_to_text
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 30
 _LOADED = 16
 """Units that are to come are read by so many more than may run at once."""
@@ -84,19 +86,9 @@ class Store:
             ident = db.execute(
                 "INSERT INTO rollout (created, inventory, revision, base, who, why, spec, calendar, state, since)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    when,
-                    new.inventory,
-                    new.revision,
-                    new.base,
-                    new.who,
-                    new.why,
-                    spec_to_text(new.spec),
-                    new.calendar,
-                    State.RUNNING,
-                    when,
-                ),
-            ).lastrowid
+                (when, new.inventory, new.revision, new.base, new.who, new.why, spec_to_text(new.spec), new.calendar,
+                 State.RUNNING, when),
+            ).lastrowid  # fmt: skip
             assert ident is not None  # noqa: S101 - for the type checker
             for number, wave in enumerate(new.waves):
                 db.execute(
@@ -108,6 +100,9 @@ class Store:
                 db.executemany("INSERT INTO host (rollout, name, wave) VALUES (?, ?, ?)", rows)
             lock(db, ident, [name for wave in new.waves for name in wave.hosts])
             audited(db, ident, at, new.who, "begun", new.why)
+            wanted(db, ident, dict(new.webhooks))
+            told(db, ident, Event.BEGUN, "", at)
+            on_approval(db, ident, 0, at)
             return ident
 
     def rollout(self, ident: int) -> Rollout:
@@ -176,13 +171,15 @@ class Store:
             )
             if done.rowcount != 1:
                 return
-            for name in unit.hosts:
-                result = results.get(name, HostResult(Verdict.UNKNOWN, words="the run ended without a word on it"))
+            nothing = HostResult(Verdict.UNKNOWN, words="the run ended without a word on it")
+            found = {name: results.get(name, nothing) for name in unit.hosts}
+            for name, result in found.items():
                 db.execute(
                     f"UPDATE host SET {column} = ?, changes = ?, {words} = ? WHERE rollout = ? AND name = ?",  # noqa: S608 - ours
                     (result.verdict, result.changes, result.words, unit.rollout, name),
                 )
                 audited(db, unit.rollout, at, "", f"{unit.kind} {result.verdict}", name)
+            reported(db, unit, found, at)
 
     def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str, at: datetime) -> None:
         """Write down what a gate says."""
@@ -235,6 +232,7 @@ def enter(db: sqlite3.Connection, ident: int, number: int, state: WaveState, wor
         "UPDATE wave SET state = ?, since = ?, words = ? WHERE rollout = ? AND number = ?",
         (state, at.isoformat(), words, ident, number),
     )
+    on_wave(db, ident, number, state, words, at)
     if state is WaveState.BACK:
         # Only what was touched goes back.
         units = db.execute(
@@ -247,6 +245,7 @@ def enter(db: sqlite3.Connection, ident: int, number: int, state: WaveState, wor
 def become(db: sqlite3.Connection, ident: int, state: State, words: str, at: datetime) -> None:
     """A rollout comes into a state; with its end its hosts are free."""
     db.execute("UPDATE rollout SET state = ?, words = ?, since = ? WHERE id = ?", (state, words, at.isoformat(), ident))
+    on_state(db, ident, state, words, at)
     if state.ended:
         db.execute("DELETE FROM host_lock WHERE rollout = ?", (ident,))
 
