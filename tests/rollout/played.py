@@ -34,6 +34,11 @@ time.sleep(float((place / "seconds").read_text()))
 bad = json.loads((place / "bad").read_text())
 bad = bad if kind == "converge" else {{}}
 found = {{host: {{"verdict": bad.get(host, "ok"), "changes": 1, "words": ""}} for host in hosts}}
+told = place / "told"
+if told.exists():
+    more = json.loads(told.read_text())
+    for host in found:
+        found[host] |= more["back"] if kind == "back" else more.get(host, more["*"])
 path = os.environ["{RESULT}"]
 pathlib.Path(path + ".new").write_text(json.dumps({{"version": 1, "hosts": found}}))
 os.replace(path + ".new", path)

@@ -162,7 +162,8 @@ def undelivered(store: Store, ident: int | None = None) -> list[dict[str, Any]]:
     """What was never delivered of a rollout (or of all), by webhook: messages, since when, and the last reason."""
     rows = store.rows(
         "SELECT rollout, webhook, count(*) AS messages, min(at) AS since, max(attempts) AS attempts,"
-        " max(words) AS words FROM outbox WHERE state <> ? AND (? = 0 OR rollout = ?) GROUP BY rollout, webhook ORDER BY rollout, webhook",
+        " max(words) AS words FROM outbox WHERE state <> ? AND (? = 0 OR rollout = ?)"
+        " GROUP BY rollout, webhook ORDER BY rollout, webhook",
         Delivery.SENT, ident or 0, ident or 0,
     )  # fmt: skip
     return [{key: row[key] for key in ("rollout", "webhook", "messages", "since", "attempts", "words")} for row in rows]
