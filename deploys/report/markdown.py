@@ -90,7 +90,7 @@ def _troubles(title: str, found: Sequence[Trouble]) -> Iterator[str]:
     if found:
         yield f"\n### {title}\n"
         for each in found[:_MOST_ROWS]:
-            yield f"- **{_some(each.some)}**: {each.words}. {plain(each.why)}"
+            yield f"- **{_some(each.some)}**: {each.words}. {plain(each.reason)}"
         if len(found) > _MOST_ROWS:
             yield f"- and {len(found) - _MOST_ROWS} more"
 

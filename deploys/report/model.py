@@ -87,6 +87,12 @@ class Trouble:
         """What came of them."""
         return said(self.verdict, self.back)
 
+    @property
+    def reason(self) -> str:
+        """Why, in one line: the first line of several is the run's closing line, which counts."""
+        lines = [line.strip() for line in self.why.splitlines() if line.strip()]
+        return "".join(lines[1:2] or lines[:1])
+
 
 @dataclass(frozen=True)
 class Phase:

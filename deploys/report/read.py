@@ -22,6 +22,7 @@ _SOME_NAMES = 20
 _MOST = {"rows": 300, "changes": 300, "unwell": 100, "back": 100, "advisories": 300}
 _KEPT = 20_000
 """Different things of a kind that are told apart while they are counted."""
+_DIGITS = re.compile(r"([0-9]+)")
 _WAVE = re.compile(r"wave (\d+) (.+)")
 _OVER = {WaveState.PASSED, WaveState.FAILED, WaveState.ENDED}
 
@@ -136,7 +137,7 @@ class _Collector:
     def hosts(self) -> Hosts:
         """All of it."""
         rows = [Row(verdict, back, dict(policies), some) for (_, verdict, back, policies), some in self._rows.items()]
-        rows.sort(key=lambda row: (row.well, row.verdict is None, -row.some.hosts, row.some.names))
+        rows.sort(key=lambda row: (row.well, row.verdict is None, -row.some.hosts, _natural(row.some.names)))
         changes = [Change(*key, some) for key, some in self._changes.items()]
         order = {name: number for number, name in enumerate(self._policies)}
         changes.sort(key=lambda each: (order[each.policy], -each.some.hosts, each.operation))
@@ -158,6 +159,13 @@ class _Collector:
             changes[: _MOST["changes"]], unwell[: _MOST["unwell"]], back[: _MOST["back"]],
             dict(list(advisories.items())[: _MOST["advisories"]]) if self._looked else None, self._ages, left,
         )  # fmt: skip
+
+
+def _natural(names: Sequence[str]) -> list[tuple[tuple[int, str], ...]]:
+    """web-9 before web-10."""
+    return [
+        tuple((int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(name)) for name in names[:1]
+    ]
 
 
 def _counted(among: dict[_T, Some], key: _T, name: str, most: int) -> None:

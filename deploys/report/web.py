@@ -27,6 +27,7 @@ from deploys.rollout.store.sqlite import Store
 
 _NAMES = {"localhost", "127.0.0.1", "::1"}
 _ROLLOUT = re.compile(r"/rollout/([0-9]{1,9})")
+_HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
 _SECONDS = 30
 """How long a browser may take for its question."""
 _FRESH_SECONDS = 10.0
@@ -124,12 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _is_one_of(given: list[str], names: frozenset[str]) -> bool:
     """Whether a request has one Host header, of one of these names."""
-    if len(given) != 1:
-        return False
-    try:
-        return (urlsplit(f"//{given[0]}").hostname or "") in names
-    except ValueError:
-        return False
+    found = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
+    return found is not None and found[1].strip("[]") in names
 
 
 class _Server(ThreadingHTTPServer):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import runpy
 import subprocess
 import sys
 import traceback
@@ -26,11 +25,11 @@ from deploys.refusal import Refusal
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer
 from deploys.rollout.settings import Rollout as Settings
+from deploys.rollout.settings import settings_of
 from deploys.rollout.waves import Candidate
 from deploys.verify.session import loaded
 from inventories._merge import Effective
 
-VARIABLE = "rollout"
 READ_SECONDS = 600
 
 
@@ -85,19 +84,6 @@ def _run(tree: Path, seconds: float, *words: str) -> dict[str, Any]:
         raise Refusal(done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}")
     given: dict[str, Any] = json.loads(done.stdout)
     return given
-
-
-def settings_of(inventory: str) -> Settings:
-    """What an inventory file says of its rollouts; the defaults when it says nothing.
-
-    Raises:
-        Refusal: its variable `rollout` is something else.
-    """
-    found = runpy.run_path(inventory).get(VARIABLE, Settings())
-    if not isinstance(found, Settings):
-        message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
-        raise Refusal(message)
-    return found
 
 
 def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:

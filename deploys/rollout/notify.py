@@ -24,9 +24,8 @@ from typing import Any
 from typing_extensions import override
 
 from deploys.refusal import Refusal
-from deploys.rollout.members import settings_of
 from deploys.rollout.place import Place, environment
-from deploys.rollout.settings import Webhook
+from deploys.rollout.settings import Webhook, settings_of
 from deploys.rollout.store.outbox import Message, delivered, take
 from deploys.rollout.store.sqlite import Store
 

@@ -9,6 +9,7 @@ failed=Most(wave=0), bake_minutes=[10, 30], gates=[HttpGate(name="alerts", url=.
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
@@ -20,10 +21,13 @@ from deploys.policies.base import Item, Model
 from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
+from deploys.refusal import Refusal
 from deploys.rollout.model import Budget, OnFail, Spec
 from deploys.rollout.store.outbox import Event
 from deploys.rollout.waves import Step
 
+VARIABLE = "rollout"
+"""Of an inventory file."""
 Percent = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -118,7 +122,7 @@ class Webhook(Item):
     """An address that is told what becomes of a rollout. It is a secret: who knows it can write there."""
 
     name: Word
-    url: Secret | SecretStr
+    url: Annotated[SecretStr | Secret, Field(union_mode="left_to_right")]
     kind: Literal["generic", "slack"] = "generic"
     """`slack`: a text, as incoming webhooks of Slack, Mattermost and Rocket.Chat take it; `generic`: all as JSON."""
     events: tuple[Event, ...] = (Event.BEGUN, Event.WAITS, Event.BACK, Event.ENDED)
@@ -186,3 +190,16 @@ class Rollout(Model):
             approvals=frozenset(number for number, share in enumerate(self.waves) if share.approval),
             failed=self.failed.budget(), unreachable=self.unreachable.budget(), on_fail=OnFail(self.on_fail),
         )  # fmt: skip
+
+
+def settings_of(inventory: str) -> Rollout:
+    """What an inventory file says of its rollouts; the defaults when it says nothing.
+
+    Raises:
+        Refusal: its variable `rollout` is something else.
+    """
+    found = runpy.run_path(inventory).get(VARIABLE, Rollout())
+    if not isinstance(found, Rollout):
+        message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
+        raise Refusal(message)
+    return found
