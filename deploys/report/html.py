@@ -6,13 +6,14 @@ import base64
 import hashlib
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploys.policies.render import TEMPLATES
 from deploys.report.model import Report
 
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "report"
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
 """The content security policy of every page, before what its own style and script need."""
 
@@ -37,7 +38,7 @@ def span(length: timedelta) -> str:
 def environment() -> Environment:
     """The templates of pages; unlike those of configuration files they escape."""
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES / "report"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=True,
     )  # fmt: skip
     made.filters.update(moment=moment, span=span, number=lambda value: f"{value:,}")
@@ -47,7 +48,7 @@ def environment() -> Environment:
 @cache
 def text_of(name: str) -> str:
     """A style or script, as it stands in the page."""
-    return (TEMPLATES / "report" / name).read_text()
+    return (TEMPLATES / name).read_text()
 
 
 def source(text: str) -> str:
