@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from deploys.report.model import AGES, Change, Hosts, Phase, Report, Row, Some, Trouble, said
@@ -13,6 +14,7 @@ from deploys.rollout.model import PolicyVerdict, Verdict, WaveState
 from deploys.rollout.store.outbox import undelivered_lines
 from deploys.rollout.store.policies import HostRow, hosts_in, hosts_of_fleet
 from deploys.rollout.store.reports import progress
+from deploys.rollout.store.rows import PolicyResult
 from deploys.rollout.store.sqlite import Store
 
 SINGLE = 60
@@ -24,6 +26,7 @@ _KEPT = 20_000
 """Different things of a kind that are told apart while they are counted."""
 _DIGITS = re.compile(r"([0-9]+)")
 _WAVE = re.compile(r"wave (\d+) (.+)")
+_LAST = {None, Verdict.UNREACHABLE}
 _OVER = {WaveState.PASSED, WaveState.FAILED, WaveState.ENDED}
 
 
@@ -120,8 +123,8 @@ class _Collector:
         """One more host."""
         self._counts[said(row.verdict, row.back)] += 1
         self._ages[_age(self._at, row.proved)] += 1
-        self._policies.update(dict.fromkeys(each.policy for each in row.policies))
-        policies = tuple((each.policy, each.verdict) for each in row.policies)
+        policies = _verdicts(row.policies)
+        self._policies.update(dict.fromkeys(name for name, _ in policies))
         alike = (row.name if self._single else "", row.verdict, row.back, policies)
         _counted(self._rows, alike, row.name, _NAMES)
         for policy in row.policies:
@@ -137,7 +140,7 @@ class _Collector:
     def hosts(self) -> Hosts:
         """All of it."""
         rows = [Row(verdict, back, dict(policies), some) for (_, verdict, back, policies), some in self._rows.items()]
-        rows.sort(key=lambda row: (row.well, row.verdict is None, -row.some.hosts, _natural(row.some.names)))
+        rows.sort(key=lambda row: (row.well, row.verdict in _LAST, -row.some.hosts, _natural(row.some.names)))
         changes = [Change(*key, some) for key, some in self._changes.items()]
         order = {name: number for number, name in enumerate(self._policies)}
         changes.sort(key=lambda each: (order[each.policy], -each.some.hosts, each.operation))
@@ -159,6 +162,11 @@ class _Collector:
             changes[: _MOST["changes"]], unwell[: _MOST["unwell"]], back[: _MOST["back"]],
             dict(list(advisories.items())[: _MOST["advisories"]]) if self._looked else None, self._ages, left,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _verdicts(policies: tuple[PolicyResult, ...]) -> tuple[tuple[str, PolicyVerdict], ...]:
+    return tuple((each.policy, each.verdict) for each in policies)
 
 
 def _natural(names: Sequence[str]) -> list[tuple[tuple[int, str], ...]]:

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,9 @@ _SECONDS = 30
 """How long a browser may take for its question."""
 _FRESH_SECONDS = 10.0
 """Lengths of time on a page are at most so old; all else is as new as the rows."""
+_REST = 4
+"""So many times as long as a page took to make it is not made again: a large fleet leaves the machine its time."""
+_MOST_PAGES = 100
 _HTML = "text/html; charset=utf-8"
 _HEADERS = {
     "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
@@ -46,7 +50,7 @@ class Pages:
 
     def __init__(self, store: Store, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._store, self._clock = store, clock
-        self._kept: dict[str, tuple[tuple[int, int], str]] = {}
+        self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
     def at(self, path: str) -> tuple[str, str] | None:
@@ -67,13 +71,25 @@ class Pages:
     def _made(self, path: str, make: Callable[[datetime], str]) -> str:
         with self._lock:
             last = self._store.rows("SELECT max(id) AS last FROM audit")[0]["last"] or 0
-            state = (last, int(time.monotonic() / _FRESH_SECONDS))
-            if path not in self._kept or self._kept[path][0] != state:
+            begun = time.monotonic()
+            state = (last, int(begun / _FRESH_SECONDS))
+            kept = self._kept.get(path)
+            if kept is None or (kept.state != state and begun >= kept.until):
                 text = make(self._clock())
-                if len(self._kept) > 100:  # noqa: PLR2004 - pages of old rollouts that nobody looks at
+                if len(self._kept) >= _MOST_PAGES:
                     self._kept.clear()
-                self._kept[path] = (state, text)
-            return self._kept[path][1]
+                now = time.monotonic()
+                kept = self._kept[path] = _Kept(state, now + _REST * (now - begun), text)
+            return kept.text
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A page, what it was made from, and until when it is good enough in any case."""
+
+    state: tuple[int, int]
+    until: float
+    text: str
 
 
 class _Handler(BaseHTTPRequestHandler):

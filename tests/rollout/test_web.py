@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
 
 from deploys.report.html import source, text_of
-from deploys.report.web import server
+from deploys.report.web import Pages, server
 from deploys.rollout.model import State
 from deploys.rollout.store.commands import Commands
 from tests.rollout.played import World
@@ -89,8 +90,32 @@ def test_the_only_script_is_the_one_that_the_policy_names(port) -> None:
     assert f"<script>{text_of('live.js')}</script>" in body
 
 
-def test_a_page_says_at_once_what_has_become_of_a_rollout(world, port) -> None:
+def soon(port: int, path: str, text: str) -> bool:
+    """Whether a page says so before its browser asks for the second time."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        if text in ask(port, path)[2]:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_page_says_soon_what_has_become_of_a_rollout(world, port) -> None:
     ident = world.begin([[1]], prefix="db")
-    assert '<span class="badge changed">running</span>' in ask(port, f"/rollout/{ident}")[2]
+    assert soon(port, f"/rollout/{ident}", '<span class="badge changed">running</span>')
     Commands(world.store, "bob").say(ident, "pause", datetime.now(UTC))
-    assert '<span class="badge warn">paused</span>' in ask(port, f"/rollout/{ident}")[2]
+    assert soon(port, f"/rollout/{ident}", '<span class="badge warn">paused</span>')
+
+
+def test_a_page_that_takes_its_time_is_not_made_for_everybody_who_looks(world) -> None:
+    made = []
+
+    def clock() -> datetime:
+        made.append(time.sleep(0.2))
+        return datetime.now(UTC)
+
+    pages = Pages(world.store, clock)
+    for number in range(3):
+        world.begin([[1]], prefix=f"more-{number}")
+        pages.at("/report")
+    assert len(made) == 1

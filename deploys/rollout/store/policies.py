@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from deploys.rollout.model import Kind, PolicyVerdict, Verdict
 from deploys.rollout.store.rows import HostResult, PolicyResult, Unit
@@ -106,24 +107,28 @@ def _paged(store: Store, query: str, *values: int) -> Iterator[HostRow]:
 
 
 def _host(row: sqlite3.Row) -> HostRow:
-    more = json.loads(row["more"]) if row["more"] else {}
     # What a host was before it is tried once more is no word on it.
-    said = json.loads(row["policies"] or "{}") if row["verdict"] else {}
+    policies = _policies(row["policies"] or "{}", row["more"] or "{}") if row["verdict"] else ()
     words = row["back_words"] if row["kind"] == Kind.BACK else row["words"]
     return HostRow(
         row["name"], row["wave"], Verdict(row["verdict"]) if row["verdict"] else None,
         Verdict(row["back"]) if row["back"] else None, row["changes"] or 0, words,
-        tuple(_policy(name, each, more) for name, each in said.items()),
+        policies,
         None if row["advisories"] is None else tuple(json.loads(row["advisories"])), row["rollout"],
         _moment(row["at"]), _moment(row["proved"]),
     )  # fmt: skip
 
 
-def _policy(name: str, said: tuple[str, int, int], more: Mapping[str, Any]) -> PolicyResult:
-    verdict, passed, checks = said
-    found = more.get(name, {})
-    lines = tuple(found.get("changed", ())), tuple(found.get("failed", ()))
-    return PolicyResult(name, PolicyVerdict(verdict), checks, passed, *lines)
+@lru_cache(maxsize=1024)
+def _policies(said: str, more: str) -> tuple[PolicyResult, ...]:
+    """Most hosts of a fleet say the same, word for word."""
+    lines: dict[str, dict[str, list[str]]] = json.loads(more)
+    return tuple(
+        PolicyResult(
+            name, PolicyVerdict(verdict), checks, passed, tuple(lines.get(name, {}).get("changed", ())),
+            tuple(lines.get(name, {}).get("failed", ())),
+        ) for name, (verdict, passed, checks) in json.loads(said).items()
+    )  # fmt: skip
 
 
 def _moment(text: str | None) -> datetime | None:
