@@ -70,8 +70,8 @@ def _waves(store: Store, ident: int) -> tuple[dict[int, list[Phase]], dict[int, 
     """The phases of each wave, and why it failed if it did: as the audit says."""
     phases: dict[int, list[Phase]] = {}
     why: dict[int, str] = {}
-    query = "SELECT at, event, about FROM audit WHERE rollout = ? AND who = '' AND event LIKE 'wave %' ORDER BY id"
-    for row in store.rows(query, ident):
+    query = "SELECT at, event, about FROM audit WHERE rollout = ? AND who = '' AND event LIKE ? ORDER BY id"
+    for row in store.rows(query, ident, "wave %"):
         found = _WAVE.fullmatch(row["event"])
         if found is None:
             continue

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from click.testing import CliRunner
 
+from deploys.__main__ import main
 from deploys.errors import InputError
 from deploys.policies.secret import Secret
 from deploys.rollout import notify
@@ -146,6 +148,19 @@ def test_what_was_never_delivered_is_said_and_given_up_after_days(world) -> None
         assert "webhook chat: 1 message not delivered" in undelivered_lines(world.store, ident)[0]
         assert "(no answer)" in undelivered_lines(world.store, ident)[0]
     assert take(world.store, now + timedelta(days=9)) == []
+
+
+def test_status_says_what_was_not_delivered(world, monkeypatch) -> None:
+    monkeypatch.setenv("PHOTON_FLEET_STATE", str(world.place.state))
+    ident = begin(world)
+    take(world.store, datetime.now(UTC))
+
+    def status(*words: str) -> str:
+        return CliRunner().invoke(main, ["status", str(ident), *words], standalone_mode=False).output
+
+    assert "webhook chat: 1 message not delivered, the first of " in status()
+    (found,) = json.loads(status("--json"))["undelivered"]
+    assert (found["webhook"], found["messages"], found["attempts"]) == ("chat", 1, 1)
 
 
 def test_a_webhook_that_is_down_or_breaks_the_sender_is_in_nobodys_way(world, monkeypatch) -> None:

@@ -283,6 +283,17 @@ def test_files_are_whole_at_every_moment(command, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_hosts_of_an_inventory_that_no_rollout_has_touched_are_never_proved(command, tmp_path) -> None:
+    inventory = tmp_path / "fleet.py"
+    inventory.write_text(
+        "from inventories._fleet import fleet, host\n"
+        "hosts = fleet(*(host(name, address='192.0.2.1') for name in ('web-0', 'new-1')))\n"
+    )
+    found = json.loads(command("report", "--fleet", str(inventory), "--format", "json"))
+    assert [(host["name"], host["verdict"]) for host in found["hosts"]] == [("web-0", "ok"), ("new-1", None)]
+    assert (found["ages"]["within an hour"], found["ages"]["never"]) == (1, 1)
+
+
 @pytest.mark.parametrize(("words", "refusal"), [
     (["report", "99"], "there is no rollout 99"), (["report", "1", "--fleet", "x.py"], "not both"),
     (["report", "--output", "/nowhere/x.html"], "/nowhere/x.html: No such file or directory"),

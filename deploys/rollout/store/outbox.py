@@ -136,13 +136,18 @@ def take(store: Store, now: datetime) -> list[Message]:
         return []
     with store.writing() as db:
         rows = db.execute(_DUE, (Delivery.WAITING, when, Delivery.WAITING, when, _MOST_AT_ONCE)).fetchall()
+        taken = []
         for row in rows:
             later = now + timedelta(seconds=min(_MOST_SECONDS, FIRST_SECONDS * 2 ** row["attempts"]))
-            db.execute(
-                "UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ?", (later.isoformat(), row["id"])
+            done = db.execute(
+                "UPDATE outbox SET attempts = attempts + 1, due = ? WHERE id = ? AND attempts = ?",
+                (later.isoformat(), row["id"], row["attempts"]),
             )
+            # Where there are several controllers another one may have been faster.
+            if done.rowcount == 1:
+                taken.append(row)
     return [Message(row["id"], row["rollout"], row["webhook"], Event(row["event"]), json.loads(row["message"]))
-            for row in rows]  # fmt: skip
+            for row in taken]  # fmt: skip
 
 
 def delivered(store: Store, message: Message, words: str, now: datetime) -> None:
