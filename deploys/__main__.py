@@ -15,6 +15,7 @@ REFUSED = 2
 COMMANDS = {
     **dict.fromkeys(("explain", "rules", "seed"), "deploys._look"),
     **dict.fromkeys(("rollout", "serve", "watch"), "deploys.rollout.cli"),
+    **dict.fromkeys(("worker", "database"), "deploys.rollout.engine.cli"),
     **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
     **dict.fromkeys(("report", "metrics", "web"), "deploys.report.cli"),
 }  # fmt: skip

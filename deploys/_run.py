@@ -20,7 +20,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.errors import InputError
-from deploys.guard import NEWS, UNDONE, Owner, arrive, take_turns
+from deploys.guard import BUSY, NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.rollout import RESULT
@@ -146,6 +146,8 @@ def _result(run: State, member: Host) -> HostResult | None:
 
     if member not in run.activated_hosts:
         return HostResult(Verdict.UNREACHABLE)
+    if member.name in BUSY:
+        return HostResult(Verdict.BUSY, 0, BUSY[member.name])
     if not run.is_executing:
         return (
             HostResult(Verdict.FAILED, 0, "it failed while the run was prepared")

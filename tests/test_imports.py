@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,23 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_is_imported_from_this_repository(name: str) -> None:
     module = importlib.import_module(name)
     assert Path(module.__file__).resolve() == ROOT / name / "__init__.py"
+
+
+def test_one_module_alone_knows_procrastinate() -> None:
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("deploys/**/*.py")
+        if re.search(r"^\s*(?:import|from) procrastinate\b", path.read_text(), re.MULTILINE)
+    ]
+    assert found == ["deploys/rollout/engine/procrastinate.py"]
+
+
+def test_rollouts_on_one_machine_need_no_extra() -> None:
+    program = (
+        "import sys; sys.modules['psycopg'] = sys.modules['procrastinate'] = None;"
+        "import deploys.rollout.cli, deploys.rollout.steer, deploys.rollout.engine.cli"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("name", ["deploys.policies.vcenter", "deploys.policies.clouds", "inventories._clouds"])

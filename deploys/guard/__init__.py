@@ -2,6 +2,6 @@
 
 from deploys.guard.arrive import NEWS, arrive
 from deploys.guard.guard import UNDONE, guarded, guarding
-from deploys.guard.owner import Owner, take_turns
+from deploys.guard.owner import BUSY, Owner, take_turns
 
-__all__ = ["NEWS", "UNDONE", "Owner", "arrive", "guarded", "guarding", "take_turns"]
+__all__ = ["BUSY", "NEWS", "UNDONE", "Owner", "arrive", "guarded", "guarding", "take_turns"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pyinfra import host, logger
-from pyinfra.api import OperationError, StringCommand
+from pyinfra.api import StringCommand
 
 from deploys.guard.guard import outcome
-from deploys.guard.owner import refusal
+from deploys.guard.owner import busy, refusal
 from facts.run import GUARD, RECORDS, OtherRuns, Traces
 from operations._contain import Commands, operation, read
 
@@ -26,7 +26,7 @@ def refuse_company(traces: Traces) -> None:
         OperationError: who, since when and why.
     """
     if traces["lock"]:
-        raise OperationError(refusal(traces["lock"]) or f"refused: the host is locked: {traces['lock']}")
+        raise busy(host.name, refusal(traces["lock"]) or f"refused: the host is locked: {traces['lock']}")
     if traces["armed"]:
         about = dict(line.split(": ", 1) for line in traces["armed"] if ": " in line)
         message = (
@@ -34,7 +34,7 @@ def refuse_company(traces: Traces) -> None:
             f"confirmed; the host undoes it at {about.get('until')}, and at its next boot. Run again after that "
             "(long past? See 'refused' in docs/on-call.md)."
         )
-        raise OperationError(message)
+        raise busy(host.name, message)
 
 
 def news(traces: Traces) -> list[str]:

@@ -26,6 +26,8 @@ from facts.run import DIRECTORY, GUARD
 from inventories._ssh import PhotonConnector
 from operations._around import always_around, connector_arguments
 
+BUSY: dict[str, str] = {}
+"""Host name -> who else is changing it; this run has left it alone."""
 HELD = 75
 LOCK_SECONDS = 60
 
@@ -120,7 +122,10 @@ class Lock:
             StringCommand("sh -s"), **{**connector_arguments(self._host), "_stdin": script, "_timeout": LOCK_SECONDS}
         )
         if not succeeded or output.stdout_lines[-1:] != ["taken"]:
-            raise OperationError(refusal(output.stdout_lines) or f"the host cannot be locked: {output.output}")
+            if company := refusal(output.stdout_lines):
+                raise busy(self._host.name, company)
+            message = f"the host cannot be locked: {output.output}"
+            raise OperationError(message)
         if self._client is None:
             connector.at_end(self._release)
         self._client = connector.client
@@ -144,6 +149,12 @@ class Lock:
             )
         except Exception as error:  # noqa: BLE001 - it goes with the connection anyway
             logger.debug("The lock of %s could not be removed: %s", self._host.name, error)
+
+
+def busy(name: str, sentence: str) -> OperationError:
+    """The refusal of a host that somebody else is changing, which is remembered: it is no failure of this run."""
+    BUSY[name] = sentence
+    return OperationError(sentence)
 
 
 def refusal(lines: list[str]) -> str:

@@ -21,7 +21,7 @@ from deploys.report.read import of_fleet, of_names, of_rollout
 from deploys.report.web import serve
 from deploys.rollout.place import place_of, store_of
 from deploys.rollout.store.policies import HostRow, hosts_in, hosts_of_fleet
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 
 @click.command()

@@ -12,7 +12,7 @@ from deploys.report.model import AGES
 from deploys.rollout.model import State, Verdict, WaveState
 from deploys.rollout.store.outbox import undelivered
 from deploys.rollout.store.reports import Progress, progress
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_HOSTS = 100

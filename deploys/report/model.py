@@ -19,6 +19,7 @@ AGES = (
 _WORDS = {
     Verdict.OK: "proved", Verdict.FAILED: "failed", Verdict.REVERTED: "reverted by itself",
     Verdict.UNREACHABLE: "unreachable", Verdict.UNKNOWN: "unknown",
+    Verdict.BUSY: "busy",
 }  # fmt: skip
 
 

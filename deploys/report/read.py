@@ -15,7 +15,7 @@ from deploys.rollout.store.outbox import undelivered_lines
 from deploys.rollout.store.policies import HostRow, hosts_in, hosts_of_fleet
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.rows import PolicyResult
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 SINGLE = 60
 """So many hosts have a row of the matrix each; of more, those of which the same is said share one."""

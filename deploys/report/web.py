@@ -24,7 +24,7 @@ from deploys.refusal import Refusal
 from deploys.report.html import html, page, policy
 from deploys.report.metrics import CONTENT_TYPE, metrics
 from deploys.report.read import of_fleet, of_rollout
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 _NAMES = {"localhost", "127.0.0.1", "::1"}
 _ROLLOUT = re.compile(r"/rollout/([0-9]{1,9})")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,16 +13,17 @@ import click
 
 from deploys.rollout.begin import Planned, commit_of, planned, shown
 from deploys.rollout.decide import Wait
+from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
 from deploys.rollout.notify import sending
-from deploys.rollout.place import Place, git, place_of, store_of
+from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import NOTHING, status_of
 from deploys.rollout.store.reports import hosts_of, progress
 from deploys.rollout.store.rows import Rollout
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 from deploys.rollout.watch import Followed
 from deploys.rollout.watch import watch as follow
 
@@ -28,8 +31,14 @@ GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def is_shared() -> bool:
+    """Whether workers carry rollouts out, and a command only begins them and looks on."""
+    return bool(os.environ.get(DATABASE))
+
+
+def controller(place: Place) -> AbstractContextManager[None]:
+    """Be the one that carries rollouts out; where workers do that, anybody may begin one."""
+    return nullcontext() if is_shared() else only_controller(place)
 
 
 @click.command()
@@ -69,8 +78,8 @@ def rollout(
     if dry:
         return
     store = store_of(place)
-    with only_controller(place):
-        ident = store.create(found.new, _now())
+    with controller(place):
+        ident = store.create(found.new)
         click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
         _play(store, place, ident, stay=not leave)
 
@@ -89,15 +98,18 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
             line += f" until {wait.until:%Y-%m-%d %H:%M:%S} UTC"
         if last[-1:] != [line]:
             last[:] = [line]
-            click.echo(f"{_now():%H:%M:%S}  {line}")
+            click.echo(f"{datetime.now(UTC):%H:%M:%S}  {line}")
 
     def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
         tree = place.tree(rollout.revision)
         return ask(tree, rollout.inventory, gate, wave, hosts_of(store, ident, wave), GATE_SECONDS)
 
-    calendar = Calendar.model_validate_json(found.calendar)
-    with sending(store, place, lambda words: click.echo(words, err=True)):
-        state = Local(store, place, asked, opens=calendar.opens, tell=tell).play(ident, stay=stay)
+    opens = Calendar.model_validate_json(found.calendar).opens
+    if is_shared():
+        state = look_on(store, ident, opens, tell, stay=stay)
+    else:
+        with sending(store, place, lambda words: click.echo(words, err=True)):
+            state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 
@@ -106,10 +118,13 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
 @click.argument("ident", type=int)
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for.")
 def serve(ident: int, *, leave: bool) -> None:
-    """Go on with rollout IDENT, whose controller has died, or which waited for somebody."""
+    """Go on with rollout IDENT, whose controller has died, or which waited for somebody (workers do: look on)."""
     place = place_of(Path.cwd())
     store = store_of(place)
-    with only_controller(place):
+    with controller(place):
+        if is_shared():
+            with store.writing(ident) as db:
+                store.dispatch.wake(db, ident)
         _play(store, place, ident, stay=not leave)
 
 
@@ -130,7 +145,7 @@ def watch(inventory: str, remote: str, branch: str, every: float, *, signed: boo
     def play(found: Planned) -> None:
         for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
             click.echo(line)
-        ident = store.create(found.new, _now())
+        ident = store.create(found.new)
         click.echo(f"rollout {ident}: {found.new.why}")
         _played(store, place, ident, stay=True)
 
@@ -140,8 +155,7 @@ def watch(inventory: str, remote: str, branch: str, every: float, *, signed: boo
         return not once
 
     with only_controller(place):
-        unfinished = [each.id for each in store.rollouts() if not each.state.ended]
-        for ident in reversed(unfinished):
+        for ident in store.unfinished():
             click.echo(f"rollout {ident} goes on")
             _played(store, place, ident, stay=True)
         follow(place, store, followed, play, click.echo, pause)

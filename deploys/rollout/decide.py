@@ -49,6 +49,7 @@ class Wait:
     words: str
 
 
+_BUSY = "hosts that somebody else is changing"
 Action = Start | Ask | Enter | Become | Wait
 
 
@@ -105,7 +106,10 @@ def _run(view: View, wave: WaveView, now: datetime) -> Iterator[Action]:
         yield Wait(None, "units that run") if wave.running else Enter(wave.number, WaveState.FAILED, why)
         return
     if not wave.pending:
-        yield Wait(None, "units that run") if wave.running else Enter(wave.number, WaveState.BAKING)
+        if wave.later is not None:
+            yield Wait(wave.later, _BUSY)
+        else:
+            yield Wait(None, "units that run") if wave.running else Enter(wave.number, WaveState.BAKING)
         return
     room = view.spec.parallel - view.running
     if room <= 0:
@@ -170,6 +174,8 @@ def _way_back(view: View) -> Iterator[Action]:
                 room = view.spec.parallel - view.running
                 if wave.back_pending and room > 0:
                     yield from (Start(unit) for unit in wave.back_pending[:room])
+                elif wave.later is not None:
+                    yield Wait(wave.later, _BUSY)
                 elif wave.running:
                     yield Wait(None, "units that run")
                 elif not wave.back_pending:

@@ -10,14 +10,14 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from deploys.refusal import Refusal
-from deploys.rollout.decide import Action, Ask, Wait, decide
+from deploys.rollout.decide import Ask, Wait
 from deploys.rollout.model import Answer, State
 from deploys.rollout.place import Place
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Opens, Step, Store
 
 LOOK_SECONDS = 2.0
 """How soon a command of a person in another terminal is noticed."""
@@ -54,15 +54,13 @@ class Local:
 
     def __init__(
         self, store: Store, place: Place, ask: Asker, *,
-        opens: Callable[[datetime], datetime | None] = lambda now: now,
-        tell: Callable[[Wait], None] = lambda _: None, clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        opens: Opens = lambda now: now, tell: Callable[[Wait], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._store = store
         self._place = place
         self._ask = ask
         self._opens = opens
         self._tell = tell
-        self._clock = clock
         self._done: queue.Queue[tuple[Unit, dict[str, HostResult]] | BaseException] = queue.Queue()
         self._under_way: set[int] = set()
 
@@ -72,27 +70,25 @@ class Local:
         for unit in self._store.running(ident):
             self._carry_out(rollout, unit)
         while True:
-            now = self._clock()
-            view = self._store.view(ident, self._opens(now))
-            actions = decide(view, now)
-            if not actions:
-                return view.state
-            waits = [action for action in actions if isinstance(action, Wait)]
+            step = self._store.step(ident, self._opens)
+            if not step.actions:
+                return step.state
+            waits = [action for action in step.actions if isinstance(action, Wait)]
             if not waits:
-                self._do(rollout, actions, now)
+                self._do(rollout, step)
                 continue
             self._tell(waits[0])
             if not stay and not self._under_way and waits[0].until is None:
-                return view.state
-            self._until(waits[0].until, now)
+                return step.state
+            self._until(waits[0].until, step.now)
 
-    def _do(self, rollout: Rollout, actions: list[Action], now: datetime) -> None:
-        for unit in self._store.apply(rollout.id, actions, now):
+    def _do(self, rollout: Rollout, step: Step) -> None:
+        for unit in step.started:
             self._carry_out(rollout, unit)
-        for action in actions:
+        for action in step.actions:
             if isinstance(action, Ask):
                 answer, words = self._ask(rollout, action.wave, action.gate)
-                self._store.answered(rollout.id, action.wave, action.gate, answer, words, self._clock())
+                self._store.answered(rollout.id, action.wave, action.gate, answer, words)
 
     def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
         self._under_way.add(unit.id)
@@ -117,5 +113,5 @@ class Local:
         if isinstance(ended, BaseException):
             raise ended
         unit, results = ended
-        self._store.finish(unit, results, self._clock())
+        self._store.finish(unit, results)
         self._under_way.discard(unit.id)

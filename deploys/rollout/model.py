@@ -19,6 +19,8 @@ class Verdict(StrEnum):
     """It failed, and is as it was before."""
     UNREACHABLE = "unreachable"
     """Nobody could log in; nothing was changed."""
+    BUSY = "busy"
+    """Somebody else was changing it; it is asked again, so that this is nobody's end."""
     UNKNOWN = "unknown"
     """The run ended without a word on it."""
 
@@ -163,6 +165,7 @@ class WaveView:
         since: when it came into its state.
         answers: of the gates that were asked since it baked.
         back_pending: units of its way back that are to come.
+        later: when the first unit is due of those that wait for hosts that somebody else is busy with.
     """
 
     number: int
@@ -175,6 +178,7 @@ class WaveView:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     approved: bool = False
     back_pending: tuple[int, ...] = ()
+    later: datetime | None = None
 
     @property
     def bad(self) -> int:

@@ -17,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -27,7 +26,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.place import Place, environment
 from deploys.rollout.settings import Webhook, settings_of
 from deploys.rollout.store.outbox import Message, delivered, take
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 LOOK_SECONDS = 2.0
 LAST_SECONDS = 15.0
@@ -70,11 +69,11 @@ def _send(store: Store, place: Place, tell: Callable[[str], None], sender: Sende
 
 def send_due(store: Store, place: Place, sender: Sender) -> None:
     """Send what is due now."""
-    found = sorted(take(store, datetime.now(UTC)), key=lambda each: (each.rollout, each.webhook, each.id))
+    found = sorted(take(store, store.now()), key=lambda each: (each.rollout, each.webhook, each.id))
     for _, of_one in groupby(found, key=lambda each: (each.rollout, each.webhook)):
         messages = list(of_one)
         for message, words in zip(messages, sender(place, store, messages), strict=True):
-            delivered(store, message, words, datetime.now(UTC))
+            delivered(store, message, words, store.now())
 
 
 def sent(place: Place, store: Store, messages: Sequence[Message]) -> list[str]:

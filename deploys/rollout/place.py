@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import getpass
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -17,8 +20,11 @@ from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.results import read_results
 from deploys.rollout.runonce import run_once
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.sqlite import Sqlite
+from deploys.rollout.store.store import Store
 
+DATABASE = "PHOTON_FLEET_DATABASE"
+"""The environment's address of PostgreSQL. There may be a password in it."""
 UNIT_SECONDS = 3600.0
 GIT_SECONDS = 60
 _LAST_LINES = 5
@@ -45,9 +51,26 @@ class Place:
         path = self.state / "trees" / revision
         if not (path / ".git").exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            git(self.repository, "worktree", "prune")
-            git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
+            # Several units, and several workers, may be the first to need it.
+            with (self.state / "trees.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (path / ".git").exists():
+                    git(self.repository, "worktree", "prune")
+                    git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
         return path
+
+    @property
+    def machine(self) -> str:
+        """The name of this machine among those that share rollouts; the same one after a reboot."""
+        path = self.state / "machine"
+        if not path.exists():
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            new = path.with_name(f".machine.{os.getpid()}")
+            new.write_text(f"{socket.gethostname()}-{secrets.token_hex(4)}")
+            with contextlib.suppress(FileExistsError):
+                os.link(new, path)
+            new.unlink()
+        return path.read_text()
 
     def command(self, rollout: Rollout, unit: Unit) -> list[str]:
         """The command line of a unit."""
@@ -70,7 +93,9 @@ class Place:
 
 def environment(tree: Path) -> dict[str, str]:
     """What a process is told that is to work with the code of a checkout, and not with the installed one."""
-    return {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "160"}
+    # Runs and gates have no business with the rows, nor with the password of the database.
+    given = {name: value for name, value in os.environ.items() if name != DATABASE}
+    return {**given, "PYTHONPATH": str(tree), "COLUMNS": "160"}
 
 
 def _why(status: int | None, out: Path) -> str:
@@ -133,5 +158,14 @@ def place_of(directory: Path) -> Place:
 
 
 def store_of(place: Place) -> Store:
-    """The rollouts that are written down there."""
-    return Store(place.state / "rollouts.sqlite")
+    """The rollouts of a repository: in PostgreSQL where PHOTON_FLEET_DATABASE says so, otherwise on this machine.
+
+    Raises:
+        Refusal: the database is of another version, or does not answer.
+    """
+    conninfo = os.environ.get(DATABASE)
+    if not conninfo:
+        return Store(Sqlite(place.state / "rollouts.sqlite"))
+    from deploys.rollout.engine.shared import store_at  # noqa: PLC0415 - needs an extra
+
+    return store_at(conninfo)

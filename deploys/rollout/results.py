@@ -8,7 +8,8 @@ A JSON object in the file that the environment names:
         "advisories": [...]}}}
 
 A run that ends without it has said nothing: its hosts are `unknown`. Runs of an earlier commit, such as the way back,
-may know neither policies nor advisories. Whatever a run says, what is kept of a host is bounded.
+may know neither policies nor advisories. A host that somebody else was changing is `failed` with `"busy": true`: a
+controller older than the commit that it rolls out takes it for failed. What is kept of a host is bounded.
 """
 
 from __future__ import annotations
@@ -39,10 +40,19 @@ def write_results(results: Mapping[str, HostResult]) -> None:
     path = os.environ.get(RESULT)
     if not path:
         return
-    hosts = {name: asdict(bounded(result)) for name, result in results.items()}
+    hosts = {name: _entry(bounded(result)) for name, result in results.items()}
     new = Path(f"{path}.new")
     new.write_text(json.dumps({"version": VERSION, "hosts": hosts}))
     new.replace(path)
+
+
+def _entry(result: HostResult) -> dict[str, Any]:
+    entry = asdict(result)
+    return {**entry, "verdict": Verdict.FAILED, "busy": True} if result.verdict is Verdict.BUSY else entry
+
+
+def _verdict(entry: Mapping[str, Any]) -> Verdict:
+    return Verdict.BUSY if entry.get("busy") is True else Verdict(entry["verdict"])
 
 
 def read_results(path: Path) -> dict[str, HostResult]:
@@ -59,7 +69,7 @@ def read_results(path: Path) -> dict[str, HostResult]:
 def _result(entry: Mapping[str, Any]) -> HostResult:
     advisories = entry.get("advisories")
     return HostResult(
-        Verdict(entry["verdict"]), int(entry["changes"]), str(entry["words"]),
+        _verdict(entry), int(entry["changes"]), str(entry["words"]),
         tuple(_policy(each) for each in entry.get("policies", ())),
         None if advisories is None else tuple(map(str, advisories)),
     )  # fmt: skip

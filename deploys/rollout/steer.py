@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +18,7 @@ from deploys.rollout.place import person, place_of, store_of
 from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.outbox import undelivered, undelivered_lines
 from deploys.rollout.store.reports import progress
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 FAILED = 5
 NOTHING = 7
@@ -59,7 +58,7 @@ def _saying(word: Word) -> click.Command:
     @click.argument("ident", type=int)
     def say(ident: int) -> None:
         store = store_of(place_of(Path.cwd()))
-        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word, datetime.now(UTC))}")
+        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word)}")
 
     return say
 

@@ -13,7 +13,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.begin import Planned, planned
 from deploys.rollout.model import State
 from deploys.rollout.place import Place, git
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
 

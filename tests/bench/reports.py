@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from deploys.rollout.decide import Start
 from deploys.rollout.model import PolicyVerdict, Spec, Verdict
 from deploys.rollout.store.rows import HostResult, New, PolicyResult
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.sqlite import Sqlite
+from deploys.rollout.store.store import Store
+from deploys.rollout.store.write import apply
 from deploys.rollout.waves import Wave
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,12 +50,13 @@ def fill(store: Store, hosts: int) -> float:
     new = New(
         "prod.py", "c0ffee", "0ff1ce", "ann", "a measurement", Spec(parallel=len(units)), "{}", [Wave("all", units)]
     )
-    ident = store.create(new, datetime.now(UTC))
+    ident = store.create(new)
     numbers = {name: number for number, name in enumerate(names)}
-    started = store.apply(ident, [Start(number) for number in range(1, len(units) + 1)], datetime.now(UTC))
+    with store.writing(ident) as db:
+        started = apply(db, ident, [Start(number) for number in range(1, len(units) + 1)], store.now())
     begun = time.monotonic()
     for unit in started:
-        store.finish(unit, {name: result(numbers[name]) for name in unit.hosts}, datetime.now(UTC))
+        store.finish(unit, {name: result(numbers[name]) for name in unit.hosts})
     return (time.monotonic() - begun) / len(units)
 
 
@@ -75,7 +77,7 @@ def measure(hosts: int) -> str:
     """A row of the table."""
     with tempfile.TemporaryDirectory(prefix="bench-reports-") as made:
         place = Path(made)
-        store = Store(place / "rollouts.sqlite")
+        store = Store(Sqlite(place / "rollouts.sqlite"))
         unit = fill(store, hosts)
         size = (place / "rollouts.sqlite").stat().st_size / 1e6
         cells = [asked(place, place / form, "report", "1", "--format", form) for form in FORMS]

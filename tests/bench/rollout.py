@@ -2,6 +2,7 @@
 
     python -m tests.bench.rollout                    100, 1,000 and 10,000 hosts in runs of 50
     python -m tests.bench.rollout --hosts 1000
+    python -m tests.bench.rollout_shared             without runs at all: one controller, and workers on PostgreSQL
 
 The runs are no runs of pyinfra: each is a program that writes at once that its hosts are well (see
 tests/rollout/played.py). What a real run costs is measured by `python -m tests.bench.scale`.
@@ -47,7 +48,7 @@ class Cost:
         )
 
 
-def _sizes(hosts: int) -> list[list[int]]:
+def sizes_of(hosts: int) -> list[list[int]]:
     """A canary, a tenth, and the rest."""
 
     def units(count: int) -> list[int]:
@@ -59,12 +60,12 @@ def _sizes(hosts: int) -> list[list[int]]:
 def measure(hosts: int) -> Cost:
     with tempfile.TemporaryDirectory(prefix="bench-rollout-") as place:
         world = World(Path(place) / "state")
-        ident = world.begin(_sizes(hosts), Spec(parallel=PARALLEL))
+        ident = world.begin(sizes_of(hosts), Spec(parallel=PARALLEL))
         asked: list[tuple[float, float]] = []
         over = threading.Event()
-        looker = threading.Thread(target=_look, args=(world, ident, over, asked))
+        looker = threading.Thread(target=look, args=(world, ident, over, asked))
         looker.start()
-        before, kids = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)
+        before, kids = cpu_of(resource.RUSAGE_SELF), cpu_of(resource.RUSAGE_CHILDREN)
         begun = time.monotonic()
         state = world.play(ident)
         seconds = time.monotonic() - begun
@@ -72,14 +73,14 @@ def measure(hosts: int) -> Cost:
         looker.join()
         assert state is State.DONE
         return Cost(
-            hosts, seconds, _cpu(resource.RUSAGE_SELF) - before, _cpu(resource.RUSAGE_CHILDREN) - kids,
+            hosts, seconds, cpu_of(resource.RUSAGE_SELF) - before, cpu_of(resource.RUSAGE_CHILDREN) - kids,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             (world.place.state / "rollouts.sqlite").stat().st_size / 1e6,
             max((status for status, _ in asked), default=0), max((query for _, query in asked), default=0),
         )  # fmt: skip
 
 
-def _look(world: World, ident: int, over: threading.Event, asked: list[tuple[float, float]]) -> None:
+def look(world: World, ident: int, over: threading.Event, asked: list[tuple[float, float]]) -> None:
     env = {**os.environ, "PHOTON_FLEET_STATE": str(world.place.state)}
     while not over.wait(1):
         begun = time.monotonic()
@@ -92,7 +93,7 @@ def _look(world: World, ident: int, over: threading.Event, asked: list[tuple[flo
         asked.append((time.monotonic() - begun, queried))
 
 
-def _cpu(who: int) -> float:
+def cpu_of(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
 

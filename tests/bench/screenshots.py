@@ -67,7 +67,7 @@ def begin(world: World, prefix: str, why: str, sizes: Sequence[Sequence[int]], s
         for number, units in enumerate(sizes)
     ]
     new = New("inventories/prod.py", "c0ffee", "0ff1ce", "ann@controller", why, spec, "{}", waves)
-    return world.store.create(new, datetime.now(UTC))
+    return world.store.create(new)
 
 
 def filled(place: Path) -> tuple[World, int]:

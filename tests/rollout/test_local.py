@@ -9,9 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
-from datetime import UTC, datetime
-from itertools import pairwise
 
 import pytest
 
@@ -31,7 +28,7 @@ def world(tmp_path):
 
 
 def say(world: World, ident: int, word) -> str:
-    return Commands(world.store, "bob@ctl").say(ident, word, datetime.now(UTC))
+    return Commands(world.store, "bob@ctl").say(ident, word)
 
 
 def test_waves_follow_each_other(world) -> None:
@@ -135,7 +132,8 @@ def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(world, record
     """KILLS=30 kills more often."""
     world.become(0.4, {"web-3": "unreachable"})
     spec = Spec(parallel=3, unreachable=Budget(wave=1))
-    ident = world.begin([[1], [2, 2], [2, 2, 2, 2], [3, 3, 3, 3, 3]], spec)
+    sizes = [[1], [2, 2], [2, 2, 2, 2], [3, 3, 3, 3, 3]]
+    ident = world.begin(sizes, spec)
     chance = random.Random(time.time_ns())  # noqa: S311 - nobody is to guess it
     kills = 0
     command = [sys.executable, "-m", "tests.rollout.played", str(world.place.state), str(ident)]
@@ -150,20 +148,7 @@ def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(world, record
     record_property("summary", f"controllers of a rollout killed {kills} times")
     assert kills
     assert world.store.rollout(ident).state is State.DONE
-    _nothing_lost_repeated_or_overlapping(world)
+    world.nothing_lost_repeated_or_overlapping(sizes)
     events = [event for _, _, event, _ in audit(world.store, ident)]
     assert events.count("converge ok") + events.count("converge unreachable") == 28
     assert events.count("unit started") == len({line.key for line in world.log()})
-
-
-def _nothing_lost_repeated_or_overlapping(world: World) -> None:
-    spans = defaultdict(list)
-    for line in world.log():
-        spans[line.host].append((line.at, line.word, line.key))
-    assert len(spans) == 28
-    for found in spans.values():
-        assert [word for _, word, _ in sorted(found)] == ["begin", "end"]
-    waves = [range(1), range(1, 5), range(5, 13), range(13, 28)]
-    for earlier, later in pairwise(waves):
-        last = max(at for number in earlier for at, _, _ in spans[f"web-{number}"])
-        assert all(at >= last for number in later for at, _, _ in spans[f"web-{number}"])

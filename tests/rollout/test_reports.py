@@ -21,7 +21,8 @@ from deploys.report.metrics import MOST_HOSTS, metrics
 from deploys.report.read import of_fleet, of_names, of_rollout
 from deploys.rollout.model import Answer, Kind, OnFail, PolicyVerdict, Spec, State, UnitState, Verdict
 from deploys.rollout.store.policies import hosts_in, hosts_of_fleet
-from deploys.rollout.store.rows import HostResult, PolicyResult, Unit
+from deploys.rollout.store.rows import Backoff, HostResult, PolicyResult, Unit
+from deploys.rollout.store.write import finish as finish_unit
 from tests.rollout.played import World
 
 EVIL = "<script>alert(1)</script>"
@@ -138,7 +139,7 @@ def test_what_comes_from_outside_is_text_everywhere(tmp_path) -> None:
     world = World(tmp_path / "state")
     policies = (PolicyResult(EVIL, PolicyVerdict.FAILED, 1, 0, (EVIL,), (EVIL,)),)
     finish(world, {f"web-0{EVIL}": HostResult(Verdict.FAILED, 1, EVIL, policies, (EVIL,))}, why=EVIL)
-    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL, NOW)
+    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL)
     found = of_rollout(world.store, 1, NOW)
     for text in (html(found), html(found, live=True), html(of_fleet(world.store, NOW), live=True)):
         assert "<script>alert" not in text
@@ -202,10 +203,10 @@ def finish(world: World, results: dict[str, HostResult], units=None, why: str = 
     names = tuple(results)
     rest = tuple((f"web-{number}",) for number in range(1, len((units or [[1]])[0])))
     new = New("fleet.py", "c0ffee", "0ff1ce", "ann", why, Spec(), "{}", [Wave("all", (names, *rest))])
-    ident = world.store.create(new, NOW)
+    ident = world.store.create(new)
     with world.store.writing() as db:
         db.execute("UPDATE unit SET state = ?, attempt = 1 WHERE rollout = ? AND id = 1", (UnitState.RUNNING, ident))
-    world.store.finish(Unit(1, ident, 0, Kind.CONVERGE, 1, names), results, NOW)
+        finish_unit(db, Unit(1, ident, 0, Kind.CONVERGE, 1, names), results, NOW, Backoff())
 
 
 @pytest.fixture(scope="module")

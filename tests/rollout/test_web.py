@@ -103,7 +103,7 @@ def soon(port: int, path: str, text: str) -> bool:
 def test_a_page_says_soon_what_has_become_of_a_rollout(world, port) -> None:
     ident = world.begin([[1]], prefix="db")
     assert soon(port, f"/rollout/{ident}", '<span class="badge changed">running</span>')
-    Commands(world.store, "bob").say(ident, "pause", datetime.now(UTC))
+    Commands(world.store, "bob").say(ident, "pause")
     assert soon(port, f"/rollout/{ident}", '<span class="badge warn">paused</span>')
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from datetime import datetime
 from typing import Literal
 
 from deploys.refusal import Refusal
 from deploys.rollout.model import Answer, Kind, OnFail, State, UnitState, Verdict, WaveState
+from deploys.rollout.store.database import Connection
 from deploys.rollout.store.rows import spec_from_text, spec_to_text
-from deploys.rollout.store.sqlite import Store, add_units, audited, become, enter, lock
+from deploys.rollout.store.store import Store
+from deploys.rollout.store.write import add_units, audited, become, enter, lock
 
 Word = Literal["pause", "resume", "abort", "approve", "retry", "rollback"]
 _BEGUN = (WaveState.OPEN, WaveState.BAKING, WaveState.GATES)
@@ -23,41 +24,43 @@ class Commands:
         self._store = store
         self._who = who
 
-    def say(self, ident: int, word: Word, at: datetime) -> str:
+    def say(self, ident: int, word: Word) -> str:
         """Write a command down; returns what it will do.
 
         Raises:
             Refusal: the rollout is not in a state for it.
         """
-        with self._store.writing() as db:
+        with self._store.writing(ident) as db:
+            at = self._store.database.now(db)
             row = db.execute("SELECT state FROM rollout WHERE id = ?", (ident,)).fetchone()
             if row is None:
                 message = f"there is no rollout {ident}"
                 raise Refusal(message)
             does = getattr(self, f"_{word}")(db, ident, State(row["state"]), at)
             audited(db, ident, at, self._who, word, "")
+            self._store.dispatch.wake(db, ident)
             return str(does)
 
-    def _pause(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:
+    def _pause(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         _require(ident, state, State.RUNNING)
         become(db, ident, State.PAUSED, f"by {self._who}", at)
         return "nothing new is begun; runs that are under way end by themselves"
 
-    def _resume(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:
+    def _resume(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         _require(ident, state, State.PAUSED)
         # Who resumes has looked: a gate that could not tell is asked again.
         db.execute("DELETE FROM answer WHERE rollout = ? AND answer = ?", (ident, Answer.INCONCLUSIVE))
         become(db, ident, State.RUNNING, f"by {self._who}", at)
         return "it goes on"
 
-    def _abort(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:  # noqa: ARG002 - as the others
+    def _abort(self, db: Connection, ident: int, state: State, at: datetime) -> str:  # noqa: ARG002 - as the others
         if state.ended:
             message = f"rollout {ident} has ended: {state}"
             raise Refusal(message)
         db.execute("UPDATE rollout SET abort = 1 WHERE id = ?", (ident,))
         return "it ends when the runs that are under way have ended; what was changed stays"
 
-    def _approve(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:  # noqa: ARG002 - as the others
+    def _approve(self, db: Connection, ident: int, state: State, at: datetime) -> str:  # noqa: ARG002 - as the others
         _require(ident, state, State.RUNNING, State.PAUSED)
         wave = db.execute(
             "SELECT number, state FROM wave WHERE rollout = ? AND state <> ? ORDER BY number", (ident, WaveState.PASSED)
@@ -68,7 +71,7 @@ class Commands:
         db.execute("UPDATE wave SET approved = ? WHERE rollout = ? AND number = ?", (self._who, ident, wave["number"]))
         return f"wave {wave['number'] + 1} may begin"
 
-    def _retry(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:
+    def _retry(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         """The hosts that did not become what they should, once more, in their wave."""
         _require(ident, state, State.STOPPED)
         wave = db.execute(
@@ -76,7 +79,7 @@ class Commands:
         ).fetchone()["number"]
         query = "SELECT name FROM host WHERE rollout = ? AND wave = ? AND verdict <> ? ORDER BY name"
         again = [row["name"] for row in db.execute(query, (ident, wave, Verdict.OK))]
-        lock(db, ident, [row["name"] for row in db.execute("SELECT name FROM host WHERE rollout = ?", (ident,))])
+        lock(db, ident)
         marks = [(ident, name) for name in again]
         db.executemany("UPDATE host SET verdict = NULL WHERE rollout = ? AND name = ?", marks)
         db.execute("DELETE FROM answer WHERE rollout = ? AND wave = ?", (ident, wave))
@@ -86,7 +89,7 @@ class Commands:
         become(db, ident, State.RUNNING, f"retry by {self._who}", at)
         return f"{len(again)} host{'' if len(again) == 1 else 's'} of wave {wave + 1} once more"
 
-    def _rollback(self, db: sqlite3.Connection, ident: int, state: State, at: datetime) -> str:
+    def _rollback(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         """Everything that was begun goes back, the last wave first."""
         _require(ident, state, State.RUNNING, State.PAUSED, State.STOPPED, State.DONE)
         running = db.execute(
@@ -96,7 +99,7 @@ class Commands:
             message = f"{running} runs of rollout {ident} are under way: pause it, and wait for their end"
             raise Refusal(message)
         if state.ended:
-            lock(db, ident, [row["name"] for row in db.execute("SELECT name FROM host WHERE rollout = ?", (ident,))])
+            lock(db, ident)
         for row in db.execute("SELECT number, state FROM wave WHERE rollout = ?", (ident,)).fetchall():
             if row["state"] in _BEGUN:
                 enter(db, ident, row["number"], WaveState.FAILED, f"rollback by {self._who}", at)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +16,8 @@ from deploys.rollout.model import State, WaveState
 from deploys.rollout.store.rows import spec_from_text
 
 if TYPE_CHECKING:
-    from deploys.rollout.store.sqlite import Store
+    from deploys.rollout.store.database import Connection
+    from deploys.rollout.store.store import Store
 
 SCHEMA = 1
 FIRST_SECONDS = 5.0
@@ -63,13 +63,13 @@ class Message:
         return str(self.body["key"])
 
 
-def wanted(db: sqlite3.Connection, ident: int, webhooks: dict[str, tuple[str, ...]]) -> None:
+def wanted(db: Connection, ident: int, webhooks: dict[str, tuple[str, ...]]) -> None:
     """Note which webhooks a new rollout has, each with its events."""
     for name, events in webhooks.items():
         db.execute("INSERT INTO webhook (rollout, name, events) VALUES (?, ?, ?)", (ident, name, json.dumps(events)))
 
 
-def on_state(db: sqlite3.Connection, ident: int, state: State, words: str, at: datetime) -> None:
+def on_state(db: Connection, ident: int, state: State, words: str, at: datetime) -> None:
     """A rollout comes into a state: what is to be told of it."""
     events = {State.PAUSED: Event.WAITS, State.BACK: Event.BACK}
     event = Event.ENDED if state.ended else events.get(state)
@@ -77,7 +77,7 @@ def on_state(db: sqlite3.Connection, ident: int, state: State, words: str, at: d
         told(db, ident, event, words, at)
 
 
-def on_wave(db: sqlite3.Connection, ident: int, number: int, state: WaveState, words: str, at: datetime) -> None:
+def on_wave(db: Connection, ident: int, number: int, state: WaveState, words: str, at: datetime) -> None:
     """A wave comes into a state: what is to be told of it."""
     if state in {WaveState.PASSED, WaveState.FAILED}:
         told(db, ident, Event.WAVE, f"wave {number + 1} {state}{f': {words}' if words else ''}", at)
@@ -85,7 +85,7 @@ def on_wave(db: sqlite3.Connection, ident: int, number: int, state: WaveState, w
         on_approval(db, ident, number + 1, at)
 
 
-def on_approval(db: sqlite3.Connection, ident: int, number: int, at: datetime) -> None:
+def on_approval(db: Connection, ident: int, number: int, at: datetime) -> None:
     """A wave is next: somebody is asked for approval where it needs one, and nobody has given it before."""
     row = db.execute("SELECT spec FROM rollout WHERE id = ?", (ident,)).fetchone()
     wave = db.execute("SELECT approved FROM wave WHERE rollout = ? AND number = ?", (ident, number)).fetchone()
@@ -93,7 +93,7 @@ def on_approval(db: sqlite3.Connection, ident: int, number: int, at: datetime) -
         told(db, ident, Event.WAITS, f"wave {number + 1} waits for approval: photon-fleet approve {ident}", at)
 
 
-def told(db: sqlite3.Connection, ident: int, event: Event, words: str, at: datetime) -> None:
+def told(db: Connection, ident: int, event: Event, words: str, at: datetime) -> None:
     """Write a message down for each webhook that wants the event."""
     hooks = db.execute("SELECT name, events FROM webhook WHERE rollout = ? ORDER BY name", (ident,)).fetchall()
     names = [row["name"] for row in hooks if event in json.loads(row["events"])]

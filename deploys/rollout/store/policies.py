@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,8 @@ from deploys.rollout.model import Kind, PolicyVerdict, Verdict
 from deploys.rollout.store.rows import HostResult, PolicyResult, Unit
 
 if TYPE_CHECKING:
-    from deploys.rollout.store.sqlite import Store
+    from deploys.rollout.store.database import Connection, Row
+    from deploys.rollout.store.store import Store
 
 _PAGE = 500
 """Hosts that are read at once: however many there are, no more are in memory."""
@@ -47,7 +47,7 @@ class HostRow:
     proved: datetime | None = None
 
 
-def reported(db: sqlite3.Connection, unit: Unit, results: Mapping[str, HostResult], at: datetime) -> None:
+def reported(db: Connection, unit: Unit, results: Mapping[str, HostResult], at: datetime) -> None:
     """Write down what a unit says of its hosts' policies, in the transaction of its end."""
     when = at.isoformat()
     for name, result in results.items():
@@ -106,7 +106,7 @@ def _paged(store: Store, query: str, *values: int) -> Iterator[HostRow]:
         last = rows[-1]["name"]
 
 
-def _host(row: sqlite3.Row) -> HostRow:
+def _host(row: Row) -> HostRow:
     # What a host was before it is tried once more is no word on it.
     policies = _policies(row["policies"] or "{}", row["more"] or "{}") if row["verdict"] else ()
     words = row["back_words"] if row["kind"] == Kind.BACK else row["words"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploys.rollout.model import Verdict, WaveState
 from deploys.rollout.store.rows import Rollout
-from deploys.rollout.store.sqlite import Store
+from deploys.rollout.store.store import Store
 
 SCHEMA = 1
 _MOST_HOSTS = 50

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from deploys.refusal import Refusal
 from deploys.rollout.model import Budget, Kind, OnFail, PolicyVerdict, Spec, State, Verdict
+from deploys.rollout.store.database import Row
 from deploys.rollout.waves import Wave
 
 SPEC_VERSION = 1
@@ -103,6 +104,41 @@ class HostResult:
     words: str = ""
     policies: tuple[PolicyResult, ...] = ()
     advisories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long a host is left alone that somebody else is busy with, and how often it is asked.
+
+    Args:
+        first: seconds; each wait is twice the one before.
+        most: seconds of the longest wait.
+        times: how often it is asked again.
+    """
+
+    first: float = 30
+    most: float = 600
+    times: int = 8
+
+    def after(self, times: int) -> timedelta | None:
+        """The wait after so many; None when it has been asked often enough."""
+        return None if times >= self.times else timedelta(seconds=min(self.most, self.first * 2**times))
+
+
+def rollout_of(row: Row) -> Rollout:
+    """What a row of `rollout` says."""
+    return Rollout(
+        id=row["id"], created=datetime.fromisoformat(row["created"]), inventory=row["inventory"],
+        revision=row["revision"], base=row["base"], who=row["who"], why=row["why"], spec=spec_from_text(row["spec"]),
+        calendar=row["calendar"], state=State(row["state"]), words=row["words"],
+        since=datetime.fromisoformat(row["since"]),
+    )  # fmt: skip
+
+
+def unit_of(row: Row) -> Unit:
+    """What a row of `unit` says."""
+    hosts = tuple(json.loads(row["hosts"]))
+    return Unit(row["id"], row["rollout"], row["wave"], Kind(row["kind"]), row["attempt"], hosts)
 
 
 def spec_to_text(spec: Spec) -> str:

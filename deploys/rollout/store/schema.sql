@@ -30,6 +30,15 @@ CREATE TABLE audit (
   event TEXT NOT NULL, about TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX audit_by_rollout ON audit (rollout, id);
+
+-- version 2
+ALTER TABLE unit ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+ALTER TABLE unit ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unit ADD COLUMN due TEXT NOT NULL DEFAULT '';
+CREATE INDEX unit_running ON unit (holder) WHERE state = 'running';
+CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);
+
+-- version 3
 CREATE TABLE host_report (
   rollout INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, at TEXT NOT NULL, policies TEXT NOT NULL,
   more TEXT NOT NULL, advisories TEXT, PRIMARY KEY (rollout, name, kind)

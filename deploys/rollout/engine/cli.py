@@ -1,0 +1,97 @@
+"""The commands of several controllers: worker, and database."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from deploys.refusal import Refusal
+from deploys.rollout.engine.shared import database_at, store_at
+from deploys.rollout.local import LOOK_SECONDS
+from deploys.rollout.model import Answer
+from deploys.rollout.place import DATABASE, Place, place_of
+from deploys.rollout.store.database import Unanswered
+from deploys.rollout.store.leases import GONE_SECONDS
+from deploys.rollout.store.reports import hosts_of
+from deploys.rollout.store.rows import Backoff, Rollout
+from deploys.rollout.store.store import Store
+
+
+def _conninfo() -> str:
+    given = os.environ.get(DATABASE)
+    if not given:
+        message = (
+            f"{DATABASE} names no database, such as postgresql://photon@db.example.com/photon "
+            "(a password is better in ~/.pgpass)"
+        )
+        raise Refusal(message)
+    return given
+
+
+def _tell(sentence: str) -> None:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {sentence}")
+
+
+@click.command()
+def database() -> None:
+    """Make the tables in the PostgreSQL of PHOTON_FLEET_DATABASE, or bring them to this version's."""
+    found = database_at(_conninfo())
+    from deploys.rollout.engine.procrastinate import prepare  # noqa: PLC0415 - needs an extra
+
+    before, after = found.upgrade()
+    click.echo(f"{found.name}: schema {after}" + ("" if before == after else f", it was {before or 'empty'}"))
+    for line in prepare(found):
+        click.echo(line)
+
+
+@click.command()
+@click.option("--runs", default=8, show_default=True, type=click.IntRange(1, 64), help="Runs at once.")
+@click.option("--name", default=None, help="Of this worker, in the database. [default: the machine's, and its process]")
+@click.option(
+    "--gone-after", default=GONE_SECONDS, show_default=True, type=click.FloatRange(min=1),
+    help="Seconds without a word from a machine after which its runs are begun elsewhere.",
+)  # fmt: skip
+def worker(runs: int, name: str | None, gone_after: float) -> None:
+    """Carry out the rollouts of this repository, together with the workers of other machines, until TERM or INT."""
+    place = place_of(Path.cwd())
+    conninfo = _conninfo()
+    store = worker_store(conninfo)
+    called = name or f"{socket.gethostname()}-{os.getpid()}"
+    _tell(f"worker {called} of machine {place.machine}: {runs} runs at once; {store.database.name}")
+    work(store, place, conninfo, called, runs, gone_after)
+    _tell("ended; runs that are under way go on, and the next worker of this machine waits for them")
+
+
+def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_after: float) -> None:
+    """Work until somebody says TERM or INT."""
+    # Not for who only prepares the database: they bring what inventories need along.
+    from deploys.rollout.cli import GATE_SECONDS  # noqa: PLC0415
+    from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415
+    from deploys.rollout.engine.work import Work  # noqa: PLC0415
+    from deploys.rollout.members import ask  # noqa: PLC0415
+    from deploys.rollout.notify import sending  # noqa: PLC0415
+
+    def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
+        tree = place.tree(rollout.revision)
+        return ask(tree, rollout.inventory, gate, wave, hosts_of(store, rollout.id, wave), GATE_SECONDS)
+
+    with sending(store, place, _tell):
+        serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
+
+
+def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:
+    """The rollouts there; a worker that is started before its database waits for it."""
+    last = ""
+    while True:
+        try:
+            return store_at(conninfo, backoff)
+        except Unanswered as error:
+            if str(error) != last:
+                last = str(error)
+                _tell(last)
+            time.sleep(LOOK_SECONDS)

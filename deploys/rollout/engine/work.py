@@ -1,0 +1,154 @@
+"""What a worker does: it decides what is next in rollouts, and carries units out. Rows decide; it is told of them.
+
+Whatever it is told twice, late or never changes nothing: a unit is run by who has taken it (store/leases.py), on one
+machine once, and what came of it is written down once. A worker that is killed leaves its runs to themselves; another
+one of its machine waits for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from deploys.refusal import Refusal
+from deploys.rollout.decide import Ask, Wait
+from deploys.rollout.engine.threads import in_thread
+from deploys.rollout.local import LOOK_SECONDS, Asker
+from deploys.rollout.model import Verdict
+from deploys.rollout.place import Place, git
+from deploys.rollout.settings import Calendar
+from deploys.rollout.store.database import Unanswered
+from deploys.rollout.store.leases import GONE_SECONDS, claim, heard_of, held, take_over, tell_again
+from deploys.rollout.store.rows import HostResult, Rollout, Unit
+from deploys.rollout.store.store import Store
+
+
+class Work:
+    """The work of one worker.
+
+    Args:
+        store: the rows, which others share.
+        place: of the clone and the state directory of this machine, which its workers share.
+        ask: asks a gate.
+        tell: is given sentences for people.
+        gone: seconds without a word from a machine after which its units are taken from it.
+    """
+
+    def __init__(
+        self, store: Store, place: Place, ask: Asker, tell: Callable[[str], None], gone: float = GONE_SECONDS
+    ) -> None:
+        self._store = store
+        self._place = place
+        self._ask = ask
+        self._tell = tell
+        self._gone = gone
+        self._machine = place.machine
+        self._told: set[str] = set()
+        self._since: float | None = None
+
+    def tick(self, ident: int) -> None:
+        """Do what is next in a rollout, until all that comes is a wait."""
+        try:
+            rollout = self._store.rollout(ident)
+            opens = Calendar.model_validate_json(rollout.calendar).opens
+            while True:
+                step = self._store.step(ident, opens)
+                asks = [action for action in step.actions if isinstance(action, Ask)]
+                if asks and not self._asked(rollout, asks):
+                    return
+                if not step.actions or any(isinstance(action, Wait) for action in step.actions):
+                    return
+        except Unanswered:
+            raise
+        except Refusal as refusal:
+            self._once(f"rollout {ident} is left to others: {refusal}")
+
+    def _asked(self, rollout: Rollout, asks: list[Ask]) -> bool:
+        """Ask gates, unless somebody does already."""
+        with self._store.database.asking(rollout.id) as mine:
+            if mine:
+                for ask in asks:
+                    answer, words = self._ask(rollout, ask.wave, ask.gate)
+                    self._store.answered(rollout.id, ask.wave, ask.gate, answer, words)
+            return mine
+
+    def run(self, ident: int, number: int, attempt: int) -> None:
+        """Carry a unit out, if it is this machine's or nobody's."""
+        try:
+            rollout = self._store.rollout(ident)
+        except Unanswered:
+            raise
+        except Refusal as refusal:
+            self._once(f"rollout {ident} is left to others: {refusal}")
+            return
+        unit = claim(self._store, number, attempt, self._machine)
+        if unit is not None:
+            self._carry_out(rollout, unit)
+
+    def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
+        with self._only_waiter(unit) as mine:
+            if not mine:
+                return
+            results = self._results(rollout, unit)
+            # The run is over, and that is known here alone: it is written down as soon as there is a database again.
+            while True:
+                try:
+                    self._store.finish(unit, results)
+                    break
+                except Unanswered:
+                    time.sleep(LOOK_SECONDS)
+
+    def _results(self, rollout: Rollout, unit: Unit) -> dict[str, HostResult]:
+        try:
+            return self._place.run(rollout, unit)
+        except Refusal:
+            pass
+        try:
+            # The commit may be younger than the clone.
+            git(self._place.repository, "fetch", "--quiet", "--all")
+            return self._place.run(rollout, unit)
+        except Refusal as refusal:
+            words = f"{self._machine} cannot begin the run: {refusal}"
+            return dict.fromkeys(unit.hosts, HostResult(Verdict.BUSY, words=words))
+
+    @contextlib.contextmanager
+    def _only_waiter(self, unit: Unit) -> Iterator[bool]:
+        """Whether no other thread or worker of this machine waits for the unit already."""
+        runs = self._place.state / "runs"
+        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (runs / f"{unit.key}.waiter").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def look(self) -> None:
+        """Say that this machine is well, and wait for what a worker has begun that was killed."""
+        try:
+            self._store.database.prepare()
+            heard_of(self._store, self._machine)
+            for unit in held(self._store, self._machine):
+                rollout = self._store.rollout(unit.rollout)
+                in_thread(partial(self._carry_out, rollout, unit), f"unit {unit.key}")
+        except Unanswered:
+            self._since = None
+            raise
+        self._since = self._since or time.monotonic()
+
+    def sweep(self) -> None:
+        """What was told to somebody who was killed is told again; units of machines that are gone are taken."""
+        tell_again(self._store)
+        # After an outage of the database everybody has the time to be heard of first.
+        if self._since is not None and time.monotonic() - self._since > self._gone:
+            for sentence in take_over(self._store, self._gone):
+                self._tell(sentence)
+
+    def _once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._tell(sentence)

@@ -1,0 +1,190 @@
+"""The commands of several controllers, as a user says them, and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploys.refusal import Refusal
+from deploys.rollout.engine.procrastinate import Jobs
+from deploys.rollout.engine.shared import database_at, store_at
+from deploys.rollout.engine.work import Work
+from deploys.rollout.model import Answer, Spec, State, Verdict
+from deploys.rollout.place import DATABASE, environment
+from deploys.rollout.results import read_results, write_results
+from deploys.rollout.store.postgres import Postgres
+from deploys.rollout.store.reports import progress
+from deploys.rollout.store.rows import HostResult
+from deploys.rollout.store.schema import VERSION
+from tests.rollout.played import ROOT, SOON, Played, World, patiently
+
+SECRET = "hunter2"
+INVENTORY = """
+from deploys.rollout.settings import Most, Rollout, Share
+from deploys.policies.files import File, Files
+from inventories._fleet import fleet, group, host
+
+web = group("web", Files(files=[File(path="/etc/motd", content="hello")]))
+hosts = fleet(*(host(f"web-{n}", web, address="127.0.0.1", ssh_port=9, ssh_user="root") for n in range(2)))
+rollout = Rollout(waves=[Share(count=1), Share()], unreachable=Most(whole_percent=100))
+"""
+
+
+def deploys(*words: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploys", *words], cwd=cwd, env={**os.environ, **env}, text=True, capture_output=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_the_database_is_prepared_once_whoever_asks_and_nothing_works_before(conninfo, tmp_path) -> None:
+    env = {DATABASE: conninfo, "PHOTON_FLEET_STATE": str(tmp_path / "state")}
+    before = deploys("status", **env)
+    assert before.returncode == 2
+    assert "is empty: `photon-fleet database` prepares it" in before.stderr
+    asked = [threading.Thread(target=deploys, args=("database",), kwargs=env) for _ in range(2)]
+    for thread in asked:
+        thread.start()
+    for thread in asked:
+        thread.join()
+    done = deploys("database", **env)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, []), done
+    assert f"schema {VERSION}" in done.stdout
+    assert "there has been no rollout" in deploys("status", **env).stderr
+    with psycopg.connect(conninfo, autocommit=True) as db:
+        db.execute("UPDATE meta SET version = 1")
+    assert "is of an older Photon Fleet (schema 1, here" in deploys("status", **env).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (f"postgresql://ann:no@{SECRET}@db/fleet", "an @ of its user or password is written %40"),
+        (f"not {SECRET}", "is no address of PostgreSQL"),
+        (f"postgresql://ann:{SECRET}@127.0.0.1:9/fleet", "the database fleet on 127.0.0.1 does not answer"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_told_without_its_password(given, words) -> None:
+    done = deploys("status", **{DATABASE: given})
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_without_the_extra_it_is_said_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    with pytest.raises(Refusal, match=r"pip install 'photon-fleet\[distributed\]'"):
+        database_at("postgresql://db/fleet")
+
+
+def test_a_worker_without_a_database_says_what_it_needs() -> None:
+    done = deploys("worker", **{DATABASE: ""})
+    assert done.returncode == 2
+    assert "PHOTON_FLEET_DATABASE names no database, such as" in done.stderr
+
+
+def test_runs_are_not_told_of_the_database(monkeypatch) -> None:
+    monkeypatch.setenv(DATABASE, f"postgresql://ann:{SECRET}@db/fleet")
+    assert SECRET not in str(environment(ROOT))
+
+
+def test_a_gate_is_asked_once_however_many_workers_look(prepared, tmp_path) -> None:
+    world = World(tmp_path / "common", store=store_at(prepared, SOON))
+    ident = world.begin([[1]], Spec(gates=("alerts",)))
+    asked, may_answer = [], threading.Event()
+
+    def ask(*about) -> tuple[Answer, str]:
+        asked.append(about)
+        may_answer.wait(20)
+        return Answer.PASS, "quiet"
+
+    def one() -> Work:
+        return Work(store_at(prepared, SOON), Played(ROOT, tmp_path / "one", world.place.state), ask, print)
+
+    one().tick(ident)
+    (unit,) = world.store.running(ident)
+    one().run(ident, unit.id, unit.attempt)
+    first = threading.Thread(target=one().tick, args=(ident,))
+    first.start()
+    while not asked:
+        time.sleep(0.01)
+    for _ in range(3):
+        one().tick(ident)
+    may_answer.set()
+    first.join()
+    assert len(asked) == 1
+    assert world.store.rollout(ident).state is State.DONE
+
+
+def test_the_word_to_workers_is_of_the_transaction(prepared) -> None:
+    def fails() -> None:
+        with Postgres(prepared).writing() as db:
+            Jobs().wake(db, 1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    with psycopg.connect(prepared) as db:
+        assert db.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (0,)
+
+
+def test_what_a_run_says_of_a_host_that_is_busy_is_failed_for_an_older_controller(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "said"
+    monkeypatch.setenv("PHOTON_FLEET_RESULT", str(path))
+    given = {"web-1": HostResult(Verdict.BUSY, words="bob"), "web-2": HostResult(Verdict.OK, 3)}
+    write_results(given)
+    assert read_results(path) == given
+    assert '"verdict": "failed"' in path.read_text()
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    """A repository of a fleet whose hosts nobody can reach, with this project's own code in it."""
+    place = tmp_path / "repository"
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    for name in names.stdout.decode().splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("docs/", "tests/")):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, place / name)
+    (place / "inventories/fleet.py").write_text(INVENTORY)
+    git = ["git", "-c", "user.name=ann", "-c", "user.email=ann@example.com"]
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["commit", "-qm", "one"],
+        ["commit", "-qm", "two", "--allow-empty"],
+    ):
+        subprocess.run([*git, *words], cwd=place, check=True)
+    return place
+
+
+def test_a_rollout_is_begun_here_and_carried_out_by_a_worker(repository, prepared, tmp_path) -> None:
+    env = {DATABASE: prepared, "PYTHONPATH": str(repository), "PHOTON_FLEET_STATE": str(tmp_path / "state")}
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "deploys", "worker", "--name", "one"], cwd=repository, env={**os.environ, **env},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        done = deploys("rollout", "inventories/fleet.py", "--why", "ticket 4711", cwd=repository, **env)
+        assert done.returncode == 0, (done, worker.poll())
+        assert "done: every wave has passed its gates" in done.stdout
+        assert "wave   1  1 host       passed      1 unreachable" in done.stdout
+        again = deploys("rollback", "1", cwd=repository, **env)
+        assert "what was changed goes back" in again.stdout, again
+        store = store_at(prepared)
+        patiently(lambda: store.rollout(1).state is State.WENT_BACK, 60)
+        assert [wave.back for wave in progress(store, 1).waves] == [{"unreachable": 1}] * 2
+    finally:
+        worker.terminate()
+        said = worker.communicate(timeout=30)[0]
+    assert worker.returncode == 0, said
+    assert "worker one of machine" in said
+    assert "the next worker of this machine waits for them" in said
