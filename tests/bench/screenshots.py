@@ -33,7 +33,7 @@ POLICIES = (
     *"network packages accounts kernel selinux time logging".split(),
     *"storage ssh firewall nfs docker files update services".split(),
 )
-DESKTOP, PHONE = (1280, 1500), (375, 1500)
+DESKTOP, PHONE = (1280, 1335), (375, 1500)
 _CHANGED = {
     "firewall": ["firewall | Put the rules in place"], "docker": ["docker | Run the container web"],
     "update": ["update | Update all security updates"],
