@@ -35,6 +35,8 @@ CREATE INDEX audit_by_rollout ON audit (rollout, id);
 ALTER TABLE unit ADD COLUMN holder TEXT NOT NULL DEFAULT '';
 ALTER TABLE unit ADD COLUMN busy INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE unit ADD COLUMN due TEXT NOT NULL DEFAULT '';
+DROP INDEX unit_by_state;
+CREATE INDEX unit_to_come ON unit (rollout, kind, state, wave, id);
 CREATE INDEX unit_running ON unit (holder) WHERE state = 'running';
 CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);
 
