@@ -57,6 +57,11 @@ while hosts and (place / "hold").exists():
 bad = json.loads((place / "bad").read_text())
 bad = bad if kind == "converge" else {{}}
 found = {{host: {{"verdict": bad.get(host, "ok"), "changes": 1, "words": ""}} for host in hosts}}
+told = place / "told"
+if told.exists():
+    more = json.loads(told.read_text())
+    for host in found:
+        found[host] |= more["back"] if kind == "back" else more.get(host, more["*"])
 found |= {{host: {{"verdict": "failed", "busy": True, "changes": 0, "words": "another run"}} for host in busy}}
 path = os.environ["{RESULT}"]
 pathlib.Path(path + ".new").write_text(json.dumps({{"version": 1, "hosts": found}}))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -21,10 +22,9 @@ from deploys.rollout.model import Answer, Spec, State, Verdict
 from deploys.rollout.place import DATABASE, environment
 from deploys.rollout.results import read_results, write_results
 from deploys.rollout.store.postgres import Postgres
-from deploys.rollout.store.reports import progress
 from deploys.rollout.store.rows import HostResult
 from deploys.rollout.store.schema import VERSION
-from tests.rollout.played import ROOT, SOON, Played, World, patiently
+from tests.rollout.played import ROOT, SOON, Played, World
 
 SECRET = "hunter2"
 INVENTORY = """
@@ -50,15 +50,10 @@ def test_the_database_is_prepared_once_whoever_asks_and_nothing_works_before(con
     before = deploys("status", **env)
     assert before.returncode == 2
     assert "is empty: `photon-fleet database` prepares it" in before.stderr
-    asked = [threading.Thread(target=deploys, args=("database",), kwargs=env) for _ in range(2)]
-    for thread in asked:
-        thread.start()
-    for thread in asked:
-        thread.join()
-    done = deploys("database", **env)
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, []), done
-    assert f"schema {VERSION}" in done.stdout
-    assert "there has been no rollout" in deploys("status", **env).stderr
+    with ThreadPoolExecutor() as pool:
+        first, second = sorted(pool.map(lambda word: deploys(word, **env).stdout, ["database"] * 2), key=len)
+    assert first.endswith(f": schema {VERSION}\n")
+    assert second.endswith(f": schema {VERSION}, it was empty\nProcrastinate's tables are made\n")
     with psycopg.connect(conninfo, autocommit=True) as db:
         db.execute("UPDATE meta SET version = 1")
     assert "is of an older Photon Fleet (schema 1, here" in deploys("status", **env).stderr
@@ -179,9 +174,6 @@ def test_a_rollout_is_begun_here_and_carried_out_by_a_worker(repository, prepare
         assert "wave   1  1 host       passed      1 unreachable" in done.stdout
         again = deploys("rollback", "1", cwd=repository, **env)
         assert "what was changed goes back" in again.stdout, again
-        store = store_at(prepared)
-        patiently(lambda: store.rollout(1).state is State.WENT_BACK, 60)
-        assert [wave.back for wave in progress(store, 1).waves] == [{"unreachable": 1}] * 2
     finally:
         worker.terminate()
         said = worker.communicate(timeout=30)[0]

@@ -7,6 +7,7 @@ came of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -116,21 +117,26 @@ class _Server:
         stop = asyncio.create_task(_stopped())
         looking = asyncio.create_task(self._look())
         while not stop.done() and not looking.done():
-            try:
+            # That it does not answer is said where that is looked at.
+            with contextlib.suppress(Unanswered, psycopg.Error, procrastinate.exceptions.ProcrastinateException):
                 await self._serve([stop, looking])
-            except (Unanswered, psycopg.Error, procrastinate.exceptions.ProcrastinateException):
-                self._tell(f"{self._database.name} does not answer: units that run go on, and are written down later")
             await asyncio.wait([stop, looking], timeout=1, return_when=asyncio.FIRST_COMPLETED)
         if looking.done():
             looking.result()
 
     async def _look(self) -> None:
         """Ends with what no waiting mends: a database of another version."""
+        said = False
         while True:
             try:
                 await asyncio.wrap_future(in_thread(self._work.look, "look"))
+                if said:
+                    self._tell(f"{self._database.name} answers again")
+                said = False
             except Unanswered as error:
-                self._tell(str(error))
+                if not said:
+                    self._tell(f"{error}; runs that are under way go on, and are written down later")
+                said = True
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _serve(self, until: list[asyncio.Task[None]]) -> None:

@@ -52,20 +52,15 @@ class Work:
 
     def tick(self, ident: int) -> None:
         """Do what is next in a rollout, until all that comes is a wait."""
-        try:
-            rollout = self._store.rollout(ident)
-            opens = Calendar.model_validate_json(rollout.calendar).opens
-            while True:
-                step = self._store.step(ident, opens)
-                asks = [action for action in step.actions if isinstance(action, Ask)]
-                if asks and not self._asked(rollout, asks):
-                    return
-                if not step.actions or any(isinstance(action, Wait) for action in step.actions):
-                    return
-        except Unanswered:
-            raise
-        except Refusal as refusal:
-            self._once(f"rollout {ident} is left to others: {refusal}")
+        rollout = self._known(ident)
+        opens = Calendar.model_validate_json(rollout.calendar).opens if rollout else None
+        while rollout and opens:
+            step = self._store.step(ident, opens)
+            asks = [action for action in step.actions if isinstance(action, Ask)]
+            if asks and not self._asked(rollout, asks):
+                return
+            if not step.actions or any(isinstance(action, Wait) for action in step.actions):
+                return
 
     def _asked(self, rollout: Rollout, asks: list[Ask]) -> bool:
         """Ask gates, unless somebody does already."""
@@ -78,16 +73,24 @@ class Work:
 
     def run(self, ident: int, number: int, attempt: int) -> None:
         """Carry a unit out, if it is this machine's or nobody's."""
+        rollout = self._known(ident)
+        unit = claim(self._store, number, attempt, self._machine) if rollout else None
+        if rollout and unit:
+            self._carry_out(rollout, unit)
+
+    def _go_on(self, unit: Unit) -> None:
+        if rollout := self._known(unit.rollout):
+            self._carry_out(rollout, unit)
+
+    def _known(self, ident: int) -> Rollout | None:
+        """A rollout, unless it is for a worker of another version."""
         try:
-            rollout = self._store.rollout(ident)
+            return self._store.rollout(ident)
         except Unanswered:
             raise
         except Refusal as refusal:
             self._once(f"rollout {ident} is left to others: {refusal}")
-            return
-        unit = claim(self._store, number, attempt, self._machine)
-        if unit is not None:
-            self._carry_out(rollout, unit)
+            return None
 
     def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
         with self._only_waiter(unit) as mine:
@@ -134,13 +137,13 @@ class Work:
         try:
             self._store.database.prepare()
             heard_of(self._store, self._machine)
-            for unit in held(self._store, self._machine):
-                rollout = self._store.rollout(unit.rollout)
-                in_thread(partial(self._carry_out, rollout, unit), f"unit {unit.key}")
+            units = held(self._store, self._machine)
         except Unanswered:
             self._since = None
             raise
         self._since = self._since or time.monotonic()
+        for unit in units:
+            in_thread(partial(self._go_on, unit), f"unit {unit.key}")
 
     def sweep(self) -> None:
         """What was told to somebody who was killed is told again; units of machines that are gone are taken."""
