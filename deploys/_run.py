@@ -24,7 +24,7 @@ from deploys.errors import InputError
 from deploys.guard import BUSY, NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
-from deploys.rollout import RESULT
+from deploys.rollout import RESULT, UNPROVED
 from deploys.rollout.plan import PLAN
 from deploys.verify import Verdict, prove, report
 from operations._contain import FAILURES, Commands, fail, operation
@@ -156,7 +156,8 @@ def _result(run: State, member: Host) -> HostResult | None:
     reasons = UNDONE.get(member.name) or FAILURES.get(member.name) or _last_words(run, member)
     words = "\n".join([line.partition(": ")[2], *reasons])
     policies = policies_of(run, member, VERDICTS.get(member.name))
-    good = line.startswith((f"{member.name}: ok;", f"{member.name}: nothing to do;"))
+    words_of_good = ("ok;", "nothing to do;", *(["done;"] if os.environ.get(UNPROVED) else []))
+    good = line.startswith(tuple(f"{member.name}: {each}" for each in words_of_good))
     verdict = Verdict.OK if good else Verdict.FAILED
     if member.name in UNDONE and UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:")):
         verdict = Verdict.REVERTED

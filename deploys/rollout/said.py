@@ -12,11 +12,10 @@ from pyinfra.api.state import State
 
 from deploys._plan import POLICIES
 from deploys.rollout.model import PolicyVerdict
+from deploys.rollout.plan import INSTALLED
 from deploys.rollout.store.rows import PolicyResult
 from deploys.verify import Verdict
 from operations.updates import OPEN
-
-UPDATE = "update"
 
 
 def policies_of(run: State, member: Host, verdicts: Sequence[Verdict] | None) -> tuple[PolicyResult, ...]:
@@ -63,5 +62,5 @@ def advisories_of(member: Host, policies: Sequence[PolicyResult]) -> tuple[str, 
     found = OPEN.get(member.name)
     if found is None:
         return None
-    installed = any(each.policy == UPDATE and each.verdict is PolicyVerdict.CHANGED for each in policies)
+    installed = any(each.policy == INSTALLED and each.verdict is PolicyVerdict.CHANGED for each in policies)
     return found.left if installed else found.ids

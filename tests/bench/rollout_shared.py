@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,9 @@ class Instant(Place):
     """A place where every run ends at once, and well."""
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
+    def run(
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+    ) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
 
 
