@@ -13,7 +13,7 @@ from deploys.rollout.store.outbox import delivered, take, undelivered
 from deploys.rollout.store.rows import New
 from deploys.rollout.waves import Wave
 from tests.rollout.played import World
-from tests.rollout.test_reports import told
+from tests.rollout.reported import told
 
 
 def test_a_rollout_is_reported_measured_and_told(store, tmp_path) -> None:
