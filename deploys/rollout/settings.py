@@ -126,12 +126,16 @@ class Webhook(Item):
     kind: Literal["generic", "slack"] = "generic"
     """`slack`: a text, as incoming webhooks of Slack, Mattermost and Rocket.Chat take it; `generic`: all as JSON."""
     events: tuple[Event, ...] = (Event.BEGUN, Event.WAITS, Event.BACK, Event.ENDED)
+    token: Secret | None = None
+    """Sent as a bearer token."""
     seconds: Annotated[float, Field(gt=0, le=60)] = 10
 
     @override
     def contradictions(self) -> Iterable[str]:
         if isinstance(self.url, SecretStr) and not re.match(r"https?://", self.url.get_secret_value()):
             yield "url: it is no http or https address"
+        elif isinstance(self.url, SecretStr) and self.token is not None and self.url.get_secret_value()[4] != "s":
+            yield "token: it is sent over https alone"
 
     def address(self) -> str:
         """Where it is. Not to be shown to anybody.

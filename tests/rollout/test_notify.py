@@ -206,6 +206,18 @@ def test_the_checkout_knows_the_address_and_nobody_else(world, receiver, tmp_pat
     assert TOKEN not in "".join(capfd.readouterr())
 
 
+def test_a_token_is_sent_over_https_alone(receiver, monkeypatch) -> None:
+    monkeypatch.setenv("HOOK", receiver.url)
+    hook = Webhook(name="desk", url=Secret.env("HOOK"), token=Secret.env("NOT_THERE"))
+    assert post(hook, {"key": "k"}) == "its token is sent over https alone"
+    monkeypatch.setenv("THERE", "https://127.0.0.1:1/")
+    hook = Webhook(name="desk", url=Secret.env("THERE"), token=Secret.env("NOT_THERE"))
+    assert post(hook, {"key": "k"}) == "Secret.env('NOT_THERE'): no such environment variable"
+    assert receiver.got == []
+    with pytest.raises(InputError, match="token: it is sent over https alone"):
+        Webhook(name="desk", url="http://desk.example.com/", token=Secret.env("TOKEN"))
+
+
 def test_a_redirect_is_not_followed(receiver) -> None:
     receiver.statuses = [302]
     assert post(Webhook(name="chat", url=receiver.url), {"key": "k"}) == "the answer has the status 302"
