@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -19,11 +19,13 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from deploys._plan import write_plans
 from deploys.errors import InputError
 from deploys.guard import BUSY, NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.rollout import RESULT
+from deploys.rollout.plan import PLAN
 from deploys.verify import Verdict, prove, report
 from operations._contain import FAILURES, Commands, fail, operation
 
@@ -49,15 +51,6 @@ def known_to_inspect(deploy_file: str) -> None:
 def owner_of_run(why: str) -> Owner:
     """Whose run this is; the same one for all its hosts."""
     return Owner(why)
-
-
-def of_policy(name: str) -> AbstractContextManager[None]:
-    """What is declared within is of a policy: who has started the run is told what came of each."""
-    if not os.environ.get(RESULT):
-        return nullcontext()
-    from deploys.rollout.said import noted  # noqa: PLC0415 - a person's run needs none of it
-
-    return noted(name)
 
 
 def begin() -> Owner:
@@ -133,6 +126,8 @@ def _summarise(run: State) -> None:
         from deploys.rollout.results import write_results  # noqa: PLC0415 - a person's run needs none of it
 
         write_results({member.name: result for member in members if (result := _result(run, member)) is not None})
+    if os.environ.get(PLAN) and not run.is_executing:
+        write_plans(run)
     lines = _after_execution(run, members) if run.is_executing else _before_execution(run, members)
     for line in ["", *lines] if lines else []:
         print(line, file=sys.stderr)

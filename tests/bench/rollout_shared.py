@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from deploys.rollout.engine.shared import database_at, store_at
 from deploys.rollout.local import Local
 from deploys.rollout.model import Answer, Spec, Verdict
 from deploys.rollout.place import DATABASE, Place
+from deploys.rollout.plan import HostPlan
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
 from deploys.rollout.store.sqlite import Sqlite
@@ -49,7 +50,7 @@ class Instant(Place):
     """A place where every run ends at once, and well."""
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, seconds: float = 0) -> dict[str, HostResult]:
+    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
 
 

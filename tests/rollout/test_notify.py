@@ -67,7 +67,7 @@ def world(tmp_path):
 
 def begin(world: World, events=ALL, spec: Spec | None = None, inventory: str = "fleet.py") -> int:
     waves = [Wave("canary", (("web-0",),)), Wave("the rest", (("web-1", "web-2"),))]
-    new = New(inventory, "c0ffee", "0ff1ce", "ann", "a test", spec or Spec(), "{}", waves, {"chat": events})
+    new = New(inventory, "c0ffee", "0ff1ce", "ann", "a test", spec or Spec(), "{}", waves, webhooks={"chat": events})
     return world.store.create(new)
 
 

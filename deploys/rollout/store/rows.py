@@ -10,6 +10,7 @@ from typing import Any
 
 from deploys.refusal import Refusal
 from deploys.rollout.model import Budget, Kind, OnFail, PolicyVerdict, Spec, State, Verdict
+from deploys.rollout.plan import HostPlan
 from deploys.rollout.store.database import Row
 from deploys.rollout.waves import Wave
 
@@ -35,6 +36,8 @@ class New:
     calendar: str
     """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
+    plans: Mapping[str, HostPlan] = field(default_factory=dict)
+    """What each host may be changed in; its runs are held to that. Empty when there is no plan."""
     webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name -> the events that it is told."""
 

@@ -24,6 +24,9 @@ CREATE TABLE answer (
   rollout INTEGER NOT NULL, wave INTEGER NOT NULL, gate TEXT NOT NULL, answer TEXT NOT NULL, words TEXT NOT NULL,
   at TEXT NOT NULL, PRIMARY KEY (rollout, wave, gate)
 );
+CREATE TABLE plan (
+  rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, plan TEXT NOT NULL, PRIMARY KEY (rollout, name)
+);
 CREATE TABLE host_lock (name TEXT PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollout);
 CREATE TABLE audit (
   id INTEGER PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollout, at TEXT NOT NULL, who TEXT NOT NULL,
