@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.refusal import Refusal
-from deploys.rollout import RESULT
+from deploys.rollout import ONLY, RESULT
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.results import read_results
 from deploys.rollout.runonce import run_once
@@ -84,7 +84,7 @@ class Place:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
-        env = {**environment(tree), RESULT: str(said)}
+        env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
         ended = run_once(runs, unit.key, self.command(rollout, unit), seconds, env, tree)
         found = read_results(said)
         why = _why(ended.status, runs / f"{unit.key}.out")
