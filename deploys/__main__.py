@@ -10,10 +10,13 @@ import click
 from typing_extensions import override
 
 from deploys.refusal import Refusal
+from deploys.statuses import Status
 
-REFUSED = 2
 COMMANDS = {
     **dict.fromkeys(("explain", "rules", "seed"), "deploys._look"),
+    "verify": "deploys._verify",
+    **dict.fromkeys(("plan", "drift"), "deploys.rollout.look"),
+    "doctor": "deploys.rollout.doctor",
     **dict.fromkeys(("rollout", "serve", "watch"), "deploys.rollout.cli"),
     **dict.fromkeys(("worker", "database"), "deploys.rollout.engine.cli"),
     **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
@@ -48,7 +51,7 @@ def run() -> int:
         main.main(standalone_mode=False)
     except Refusal as error:
         click.echo(f"error: {error}", err=True)
-        return REFUSED
+        return Status.REFUSED
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -19,11 +19,13 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from deploys._plan import write_plans
 from deploys.errors import InputError
 from deploys.guard import BUSY, NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
 from deploys.rollout import RESULT
+from deploys.rollout.plan import PLAN
 from deploys.verify import Verdict, prove, report
 from operations._contain import FAILURES, Commands, fail, operation
 
@@ -124,6 +126,8 @@ def _summarise(run: State) -> None:
         from deploys.rollout.results import write_results  # noqa: PLC0415 - a person's run needs none of it
 
         write_results({member.name: result for member in members if (result := _result(run, member)) is not None})
+    if os.environ.get(PLAN) and not run.is_executing:
+        write_plans(run)
     lines = _after_execution(run, members) if run.is_executing else _before_execution(run, members)
     for line in ["", *lines] if lines else []:
         print(line, file=sys.stderr)

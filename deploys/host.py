@@ -9,6 +9,7 @@ pyinfra inventories/prod.py deploys/host.py --data why="ticket 4711"           w
 
 from pyinfra import host
 
+from deploys._plan import keep_to_plan, look_for_changes, planned, prove_plan
 from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
 from deploys.guard import guarded
 from deploys.update.current import keep_current
@@ -16,12 +17,13 @@ from inventories._merge import effective_of
 
 known_to_inspect(__file__)
 summarise_at_exit()
+look_for_changes()
 owner = begin()
 applied = []
 
 # Every host walks every policy, so that an operation has the same place in every host's order.
 for kind in host.loop(selected()):
-    with contained():
+    with planned(kind.name), contained():
         policy = effective_of(host).get(kind.name)
         if policy is not None:
             policy.prepare()
@@ -29,8 +31,12 @@ for kind in host.loop(selected()):
                 policy.apply()
             applied.append(policy)
 
-with contained():
+with planned("update"), contained():
     keep_current(owner, applied)
+
+with contained():
+    prove_plan(applied)
+    keep_to_plan()
 
 if host.data.get("prove", default=True):
     proof(name="Prove every policy", policies=applied)

@@ -61,6 +61,21 @@ def read(fact: type[FactBase[Value]], **arguments: Any) -> Value:  # noqa: ANN40
     return value
 
 
+ASSUMED: dict[str, dict[str, str]] = {}
+"""Host name -> operation (its hash) -> what an earlier one has to bring first, as the run was planned."""
+
+
+def comes_first(message: str) -> None:
+    """Note, while a run is planned, that an operation needs what an earlier one may still bring.
+
+    Raises:
+        OperationError: the run is carried out: what should have come has not.
+    """
+    if state.is_executing:
+        raise OperationError(message)
+    ASSUMED.setdefault(host.name, {})[str(host.current_op_hash)] = message
+
+
 FAILURES: dict[str, list[str]] = {}
 """Host name -> the sentences of what has failed in this run."""
 

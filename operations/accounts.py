@@ -7,11 +7,11 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
 from facts.accounts import Accounts, AllAccounts, UserEntry
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 from operations.sshd import Refusal, require_access
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -118,10 +118,8 @@ def _changed_user(
 def _require_groups(user: str, group: str, groups: Sequence[str], known: AllAccounts) -> None:
     wanted = {*([group] if group else []), *groups, *([user] if user in known["users"] and not group else [])}
     missing = sorted(wanted - set(known["groups"]))
-    # While a run is planned, what an earlier operation of it will make is not there yet.
-    if missing and state.is_executing:
-        message = f"user {user}: there is no group {', '.join(missing)} on this host"
-        raise OperationError(message)
+    if missing:
+        comes_first(f"user {user}: there is no group {', '.join(missing)} on this host")
 
 
 @operation()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.command import QuoteString
 
 from facts.filesystem import Snapshots, Subvolumes
 from facts.mounts import Mounts
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 
 SNAPSHOTS = ".snapshots"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -27,9 +27,10 @@ def _is_mounted(path: str) -> bool:
     mount = read(Mounts).get(path)
     if mount is not None and (mount["kind"], mount["root"]) == ("btrfs", "/"):
         return True
-    if state.is_executing or mount is not None:
-        message = f"{path}: no btrfs is mounted there" if mount is None else f"{path} is no whole btrfs"
+    if mount is not None:
+        message = f"{path} is no whole btrfs"
         raise OperationError(message)
+    comes_first(f"{path}: no btrfs is mounted there")
     return False
 
 

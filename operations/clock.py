@@ -7,12 +7,12 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
 from facts.clock import LOCALTIME, ZONES, LocalTime
 from facts.systemd import Unit
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 from operations.systemd import require_unit
 
 ZONE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*")
@@ -48,10 +48,11 @@ def zone(zone: str) -> Commands:
     """
     require_zone(zone)
     found = read(LocalTime, zone=zone)
-    # While preparing, an earlier operation of the same run may still install the zones.
-    if found["known"] is False or (found["known"] is None and state.is_executing):
-        message = f"there is no time zone {zone!r} in {ZONES} of this host"
-        raise OperationError(f"{message}: install the package tzdata" if found["known"] is None else message)
+    message = f"there is no time zone {zone!r} in {ZONES} of this host"
+    if found["known"] is False:
+        raise OperationError(message)
+    if found["known"] is None:
+        comes_first(f"{message}: install the package tzdata")
     if found["kind"] == "directory":
         message = f"{LOCALTIME} is a directory: it is not replaced"
         raise OperationError(message)

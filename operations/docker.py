@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import FileUploadCommand, OperationError, StringCommand
 from pyinfra.api.command import QuoteString
 
 from facts.docker import DockerContainers, DockerImages, DockerNetworks, Listing
 from facts.file import FileNames, IsOlderThan, TextFile
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 from operations.file import is_as_wanted, write
 
 LABEL = "org.photon-fleet.definition"
@@ -47,10 +47,8 @@ docker logs --tail 20 "$name" >&2; exit 1
 
 
 def _require_running(listing: Listing) -> None:
-    """While preparing, an earlier operation of the same run may still start Docker; when executing it must run."""
-    if state.is_executing and not listing["running"]:
-        message = "Docker does not run on this host: journalctl -u docker.service says why"
-        raise OperationError(message)
+    if not listing["running"]:
+        comes_first("Docker does not run on this host: journalctl -u docker.service says why")
 
 
 def require_words(*values: str) -> None:
@@ -230,9 +228,8 @@ def container(
         yield StringCommand(
             "docker pull --quiet", QuoteString(image), "|| { echo", QuoteString(sentence), ">&2; exit 1; }"
         )
-    elif image_id is None and state.is_executing:
-        message = f"image {image} is not on the host, and container {container} may not fetch it"
-        raise OperationError(message)
+    elif image_id is None:
+        comes_first(f"image {image} is not on the host, and container {container} may not fetch it")
     # The old container goes before its environment changes: a run that ends here finds it missing, not outdated.
     if found is not None:
         yield StringCommand("docker rm --force", QuoteString(container))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
 from facts.file import IsOlderThan, TextFile
 from facts.systemd import Unit
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 from operations.file import is_as_wanted, write
 
 UPLOAD_UNIT = "systemd-journal-upload.service"
@@ -43,10 +43,8 @@ def upload(url: str | None) -> Commands:
         yield StringCommand(f"systemctl disable --now {UPLOAD_UNIT}; rm -f -- {UPLOAD}")
         return
     unit = read(Unit, unit=UPLOAD_UNIT)
-    # While preparing, an earlier operation of the same run may still install it.
-    if unit["load"] == "not-found" and state.is_executing:
-        message = f"this host cannot send its journal: install the package {PACKAGE}"
-        raise OperationError(message)
+    if unit["load"] == "not-found":
+        comes_first(f"this host cannot send its journal: install the package {PACKAGE}")
     content = f"# Written by Photon Fleet (policy: logging).\n[Upload]\nURL={url}\n"
     wanted = is_as_wanted(found, content, mode="644")
     on = unit["active"] == "active" and unit["file"] == "enabled"

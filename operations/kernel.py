@@ -10,11 +10,11 @@ import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 
 from facts.kernel import KernelModules, KernelSettings, setting_path
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 
 SETTING = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+")
 MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -66,9 +66,11 @@ def settings(values: Mapping[str, str], optional: Collection[str] = (), *, may_c
         message = f"the host does not tell its setting {', '.join(silent)}"
         raise OperationError(message)
     missing = [key for key, value in found.items() if value is None and key not in optional]
-    if missing and (state.is_executing or not may_come):
+    if missing:
         message = f"the kernel of this host has no setting {', '.join(missing)} (a module may be missing)"
-        raise OperationError(message)
+        if not may_come:
+            raise OperationError(message)
+        comes_first(message)
     differing = {
         key: normalised(value)
         for key, value in values.items()

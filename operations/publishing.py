@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import shlex
 
-from pyinfra import host, logger, state
+from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
 
 from facts.publishing import Published, Publishing, script_of
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 
 STAGING = "staging"
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -68,8 +68,8 @@ def fetched_now(server: str) -> Commands:
     + server: the name of the server's policy
     """
     require_word(server, "server")
-    if not read(Published, server=server)["there"] and state.is_executing:
-        raise OperationError(_missing(server))
+    if not read(Published, server=server)["there"]:
+        comes_first(_missing(server))
     yield fetch(server)
 
 

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from pyinfra import host, state
+from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.command import QuoteString
 
@@ -22,7 +22,7 @@ from facts.file import TextFile
 from facts.filesystem import FilesystemSize
 from facts.mounts import Directory, Mount, Mounts, Place
 from operations import _mount_units
-from operations._contain import Commands, operation, read
+from operations._contain import Commands, comes_first, operation, read
 from operations._disks import SLACK, Target, Wanted, choose, human, size_fits
 
 MAKE = {
@@ -112,9 +112,8 @@ def target_of(wanted: Wanted) -> Target:
         OperationError: there is none that it may have; while executing, also when it has no file system yet.
     """
     target = choose(read(BlockDevices), wanted)
-    if state.is_executing and not target.formatted:
-        message = f"volume {wanted.volume}: there is no file system on {target.node} yet"
-        raise OperationError(message)
+    if not target.formatted:
+        comes_first(f"volume {wanted.volume}: there is no file system on {target.node} yet")
     return target
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from deploys.refusal import Refusal
 from deploys.rollout.members import Members, members
+from deploys.rollout.model import State
 from deploys.rollout.place import Place, git, person
 from deploys.rollout.settings import Calendar
 from deploys.rollout.since import code_between, reasons
 from deploys.rollout.store.rows import New
+from deploys.rollout.store.store import Store
 from deploys.rollout.waves import Wave, waves
 
 
@@ -37,6 +39,7 @@ class Planned:
 
     new: New
     reasons: Mapping[str, str]
+    mend_drift: bool = False
 
 
 def planned(
@@ -60,10 +63,67 @@ def planned(
     why_in = _why_in(place, inventory, found, since, revision) if since else {}
     hosts = [each for each in found.hosts if not since or each.name in why_in]
     settings = found.settings
+    if settings.on_fail != "stop" and base != revision and hosts:
+        _require_way_back(place, inventory, base)
     made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
     calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
     spec = settings.spec(found.gates)
-    return Planned(New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made), why_in)
+    new = New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made)
+    return Planned(new, why_in, settings.mend_drift)
+
+
+_MOST_ROLLOUTS = 1000
+ARRIVED = "arrived"
+
+
+def arrived(store: Store, inventory: str) -> str | None:
+    """The last commit that arrived at all hosts it was meant for."""
+    known = store.rollouts(_MOST_ROLLOUTS)
+    return next((each.revision for each in known if each.inventory == inventory and each.state is State.DONE), None)
+
+
+def base_of(place: Place, store: Store, inventory: str, commit: str, given: str | None) -> str:
+    """The commit that hosts go back to: the one that is asked for, the last that arrived, or the one before.
+
+    Raises:
+        Refusal: there is no such commit.
+    """
+    last = arrived(store, inventory)
+    if given is None and last is not None and last != commit:
+        return last
+    return commit_of(place.repository, given or f"{commit}^")
+
+
+def since_of(place: Place, store: Store, inventory: str, given: str | None) -> str | None:
+    """The commit that hosts' policies are compared with (a revision, or `arrived`); None when all hosts are meant.
+
+    Raises:
+        Refusal: there is no such commit.
+    """
+    if given == ARRIVED:
+        return arrived(store, inventory)
+    return commit_of(place.repository, given) if given else None
+
+
+def held(store: Store, revision: str) -> str:
+    """Why a commit is held back: it was rolled out, and a gate has not let it on; "" when it was not."""
+    bad = {State.STOPPED, State.WENT_BACK}
+    same = [each for each in store.rollouts(_MOST_ROLLOUTS) if each.revision == revision]
+    found = same[0] if same and same[0].state in bad else None
+    return f"{revision[:12]} is held: rollout {found.id} of it {found.state}: {found.words}" if found else ""
+
+
+def _require_way_back(place: Place, inventory: str, base: str) -> None:
+    """Refuse what could not go back, before anything is touched.
+
+    Raises:
+        Refusal: the inventory of the commit that hosts would go back to cannot be used.
+    """
+    try:
+        members(place.tree(base), inventory, ())
+    except Refusal as error:
+        message = f"hosts could not go back to {base[:12]} ({error}): name another commit with --base"
+        raise Refusal(message) from error
 
 
 def _why_in(place: Place, inventory: str, found: Members, since: str, revision: str) -> dict[str, str]:

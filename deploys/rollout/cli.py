@@ -5,26 +5,31 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from deploys.rollout.begin import Planned, commit_of, planned, shown
-from deploys.rollout.decide import Wait
+from deploys.refusal import Refusal
+from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, shown, since_of
+from deploys.rollout.display import showing
 from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
 from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
+from deploys.rollout.plan import Plan, read_plan
 from deploys.rollout.settings import Calendar
-from deploys.rollout.steer import NOTHING, status_of
-from deploys.rollout.store.reports import hosts_of, progress
-from deploys.rollout.store.rows import Rollout
+from deploys.rollout.steer import status_of
+from deploys.rollout.store.reports import progress, wave_of
+from deploys.rollout.store.rows import New, Rollout
 from deploys.rollout.store.store import Store
 from deploys.rollout.watch import Followed
 from deploys.rollout.watch import watch as follow
+from deploys.statuses import Status
 
 GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
@@ -45,8 +50,14 @@ def controller(place: Place) -> AbstractContextManager[None]:
 @click.option("--why", required=True, help="What it is for; hosts, other runs and the audit are told.")
 @click.option("--limit", multiple=True, help="Only these hosts, groups or patterns.")
 @click.option("--revision", default="HEAD", show_default=True, help="The commit that is rolled out.")
-@click.option("--base", default=None, help="The commit that hosts go back to. [default: the one before]")
-@click.option("--since", default=None, help="Only hosts whose policies say something else than at this commit.")
+@click.option("--base", default=None, help="The commit that hosts go back to. [default: the last that arrived]")
+@click.option(
+    "--since", default=None, help="Only hosts whose policies differ from this commit (`arrived`: the last one)."
+)
+@click.option(
+    "--plan", "bound", type=click.Path(path_type=Path), help="Nothing but what a file of `plan --output` says."
+)
+@click.option("--again", is_flag=True, help="Also a commit that is held, as a rollout of it has stopped or gone back.")
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for; `serve` goes on later.")
 @click.option("--dry", is_flag=True, help="Only show the waves.")
 def rollout(
@@ -56,58 +67,82 @@ def rollout(
     revision: str,
     base: str | None,
     since: str | None,
+    bound: Path | None,
     *,
+    again: bool,
     leave: bool,
     dry: bool,
 ) -> None:
     """Bring the hosts of INVENTORY to their policies, wave by wave, and stop when a gate says so."""
     place = place_of(Path.cwd())
-    commit = commit_of(place.repository, revision)
-    before = commit_of(place.repository, base or f"{commit}^")
-    earlier = commit_of(place.repository, since) if since else None
+    store = store_of(place)
+    plan = read_plan(bound) if bound else None
+    commit = commit_of(place.repository, revision if plan is None or revision != "HEAD" else plan.revision)
+    before = base_of(place, store, inventory, commit, base or (plan.base if plan else None))
+    earlier = since_of(place, store, inventory, since)
     changed = git(place.repository, "status", "--porcelain", "--untracked-files=no").splitlines()
     if changed and revision == "HEAD":
         click.echo(f"{len(changed)} changed files are in no commit, and are not rolled out", err=True)
-    found = planned(place, inventory, commit, limit, why, before, since=earlier)
+    chosen = limit if plan is None else _within(plan, inventory, commit, limit)
+    found = planned(place, inventory, commit, chosen, why, before, since=earlier)
+    new = found.new if plan is None else replace(found.new, plans=plan.hosts)
     for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
         click.echo(line)
     if not found.new.waves:
         click.echo("nothing selected: no host is meant")
-        sys.exit(NOTHING)
+        sys.exit(Status.NOTHING)
     if dry:
         return
-    store = store_of(place)
+    if not again and (words := held(store, commit)):
+        message = f"{words}. --again rolls it out all the same"
+        raise Refusal(message)
+    begun(place, store, new, stay=not leave)
+
+
+def _within(plan: Plan, inventory: str, commit: str, limit: Sequence[str]) -> Sequence[str]:
+    """The hosts of a plan, which must be one of this rollout.
+
+    Raises:
+        Refusal: it is another one's.
+    """
+    if (plan.inventory, plan.revision) != (inventory, commit):
+        message = f"the plan is of {plan.inventory} at {plan.revision[:12]}, and not of {inventory} at {commit[:12]}"
+        raise Refusal(message)
+    if limit:
+        message = "--plan says which hosts are meant: leave --limit out, or plan with it"
+        raise Refusal(message)
+    return sorted(plan.hosts)
+
+
+def begun(place: Place, store: Store, new: New, *, stay: bool) -> NoReturn:
+    """Write a rollout down, and carry it out; ends the program with its status.
+
+    Raises:
+        Refusal: a host is in another rollout, or another controller works here.
+    """
     with controller(place):
-        ident = store.create(found.new)
-        click.echo(f"rollout {ident} of {commit[:12]}; from another terminal: python -m deploys status {ident}")
-        _play(store, place, ident, stay=not leave)
+        ident = store.create(new)
+        click.echo(f"rollout {ident} of {new.revision[:12]}; from another terminal: photon-fleet status {ident}")
+        _play(store, place, ident, stay=stay)
 
 
-def _play(store: Store, place: Place, ident: int, *, stay: bool) -> None:
+def _play(store: Store, place: Place, ident: int, *, stay: bool) -> NoReturn:
     sys.exit(status_of(_played(store, place, ident, stay=stay)))
 
 
 def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
-    last: list[str] = []
     found = store.rollout(ident)
-
-    def tell(wait: Wait) -> None:
-        line = f"{progress(store, ident).line}; waits for {wait.words}"
-        if wait.until is not None:
-            line += f" until {wait.until:%Y-%m-%d %H:%M:%S} UTC"
-        if last[-1:] != [line]:
-            last[:] = [line]
-            click.echo(f"{datetime.now(UTC):%H:%M:%S}  {line}")
 
     def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
         tree = place.tree(rollout.revision)
-        return ask(tree, rollout.inventory, gate, wave, hosts_of(store, ident, wave), GATE_SECONDS)
+        return ask(tree, rollout.inventory, gate, wave_of(store, ident, wave), GATE_SECONDS)
 
     opens = Calendar.model_validate_json(found.calendar).opens
-    if is_shared():
-        state = look_on(store, ident, opens, tell, stay=stay)
-    else:
-        state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
+    with showing(lambda: progress(store, ident)) as tell:
+        if is_shared():
+            state = look_on(store, ident, opens, tell, stay=stay)
+        else:
+            state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 

@@ -3,50 +3,71 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
+import statistics
 import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from deploys.policies.secret import Secret
-from deploys.rollout.model import Answer
+from deploys.rollout.gate_kinds import CompareGate
+from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import CommandGate, Gate, HttpGate, SilenceGate
 
 CANNOT_TELL = 75
 _MOST_BYTES = 1 << 20
 _LETTERS = 300
+_MOST_NAMES = 5
 
 
-def asked(gates: Sequence[Gate], gate: str, wave: int, hosts: Sequence[str]) -> tuple[Answer, str]:
-    """What a gate says of a wave, and why."""
+def asked(inventory: str, gates: Sequence[Gate], gate: str, wave: WaveHosts) -> tuple[Answer, str]:
+    """What a gate says of a wave, and why.
+
+    Raises:
+        InputError: it looks at hosts, and the inventory cannot be used.
+    """
     found = next((each for each in gates if each.name == gate), None)
     match found:
         case CommandGate():
-            return _command(found, wave, hosts)
+            return _command(found, wave)
         case HttpGate():
             return _http(found)
         case SilenceGate():
             return _silence(found)
-    return Answer.INCONCLUSIVE, f"the inventory has no gate {gate!r}"
+        case CompareGate():
+            return _compare(found, wave)
+        case None:
+            return Answer.INCONCLUSIVE, f"the inventory has no gate {gate!r}"
+    from deploys.rollout.host_gates import on_hosts  # noqa: PLC0415 - only these connect
+
+    return on_hosts(inventory, found, wave.hosts)
 
 
-def _command(gate: CommandGate, wave: int, hosts: Sequence[str]) -> tuple[Answer, str]:
-    env = {**os.environ, "PHOTON_FLEET_WAVE": str(wave + 1), "PHOTON_FLEET_HOSTS": " ".join(hosts)}
+def _command(gate: CommandGate, wave: WaveHosts) -> tuple[Answer, str]:
+    env = {**os.environ, "PHOTON_FLEET_WAVE": str(wave.number + 1), "PHOTON_FLEET_HOSTS": " ".join(wave.hosts)}
     try:
-        done = subprocess.run(
-            list(gate.command), env=env, capture_output=True, text=True, errors="replace", check=False,
-            timeout=gate.seconds, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(
+            list(gate.command), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Answer.INCONCLUSIVE, f"no end within {gate.seconds:g} s"
     except OSError as error:
         return Answer.INCONCLUSIVE, f"{gate.command[0]}: {error.strerror or error}"
-    words = _short((done.stdout.strip() or done.stderr.strip()).rpartition("\n")[2])
-    if done.returncode in {0, CANNOT_TELL}:
-        return (Answer.INCONCLUSIVE if done.returncode else Answer.PASS), words
-    return Answer.FAIL, f"it ended with {done.returncode}: {words}"
+    try:
+        out, err = process.communicate(timeout=gate.seconds)
+    except subprocess.TimeoutExpired:
+        # With all that it has started: they would hold its output open.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Answer.INCONCLUSIVE, f"no end within {gate.seconds:g} s"
+    words = _short((out.strip() or err.strip()).rpartition("\n")[2])
+    if process.returncode in {0, CANNOT_TELL}:
+        return (Answer.INCONCLUSIVE if process.returncode else Answer.PASS), words
+    return Answer.FAIL, f"it ended with {process.returncode}: {words}"
 
 
 def _http(gate: HttpGate) -> tuple[Answer, str]:
@@ -63,20 +84,63 @@ def _http(gate: HttpGate) -> tuple[Answer, str]:
 
 
 def _silence(gate: SilenceGate) -> tuple[Answer, str]:
-    """Source of the format: Prometheus' HTTP API, "Instant queries"."""
-    url = f"{gate.url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': gate.query})}"
-    status, text = _fetched(url, gate.token, gate.seconds)
+    found = _queried(gate.url, gate.query, gate.token, gate.seconds)
+    if isinstance(found, str):
+        return Answer.INCONCLUSIVE, found
+    names = sorted({str(each["metric"].get("alertname") or each["metric"]) for each in found})
+    return (Answer.FAIL, f"{len(found)} found: {_short(', '.join(names))}") if found else (Answer.PASS, "silence")
+
+
+def _compare(gate: CompareGate, wave: WaveHosts) -> tuple[Answer, str]:
+    if not wave.untouched:
+        return Answer.PASS, "no host is left to compare with"
+    found = _queried(gate.url, gate.query, gate.token, gate.seconds)
+    if isinstance(found, str):
+        return Answer.INCONCLUSIVE, found
+    return compared(gate, wave, found)
+
+
+def compared(gate: CompareGate, wave: WaveHosts, found: Sequence[Series]) -> tuple[Answer, str]:
+    """The hosts of a wave against those that are untouched, by a value for each."""
+    values: dict[str, float] = {}
+    known = {*wave.hosts, *wave.untouched}
+    for each in found:
+        whole = str(each["metric"].get(gate.label, ""))
+        name = next((name for name in (whole, whole.partition(":")[0], whole.partition(".")[0]) if name in known), None)
+        value = float(each["value"][1])
+        if name is not None and math.isfinite(value):
+            values[name] = value
+    missing = [name for name in wave.hosts if name not in values]
+    others = [values[name] for name in wave.untouched if name in values]
+    if missing or not others:
+        lost = ", ".join(missing[:_MOST_NAMES]) or "the hosts that are not touched yet"
+        return Answer.INCONCLUSIVE, f"no value for {lost}"
+    mine, theirs = statistics.median(values[name] for name in wave.hosts), statistics.median(others)
+    worse = mine - theirs if gate.worse == "higher" else theirs - mine
+    words = f"{mine:g} here, {theirs:g} on {len(others)} hosts that are not touched yet"
+    return (Answer.FAIL if worse > max(gate.least, abs(theirs) * gate.percent / 100) else Answer.PASS), words
+
+
+Series = Mapping[str, Any]
+"""A series of an instant vector: `metric` (labels) and `value` (time, and the value as text)."""
+
+
+def _queried(url: str, query: str, token: Secret | None, seconds: float) -> Sequence[Series] | str:
+    """What a query finds, or why that is not known. Source of the format: Prometheus' HTTP API, "Instant queries"."""
+    status, text = _fetched(
+        f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}", token, seconds
+    )
     if status is None:
-        return Answer.INCONCLUSIVE, text
+        return text
     try:
         answer = json.loads(text)
         if answer["status"] != "success" or answer.get("warnings"):
-            return Answer.INCONCLUSIVE, _short(str(answer.get("error") or answer.get("warnings")))
-        found = [each.get("metric", {}) for each in answer["data"]["result"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Answer.INCONCLUSIVE, f"no answer of Prometheus': {_short(text)}"
-    names = sorted({str(metric.get("alertname") or metric) for metric in found})
-    return (Answer.FAIL, f"{len(found)} found: {_short(', '.join(names))}") if found else (Answer.PASS, "silence")
+            return _short(str(answer.get("error") or answer.get("warnings")))
+        found = answer["data"]["result"]
+        return [{"metric": dict(each.get("metric", {})), "value": (each["value"][0], str(float(each["value"][1])))}
+                for each in found]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return f"no answer of Prometheus': {_short(text)}"
 
 
 def _fetched(url: str, token: Secret | None, seconds: float) -> tuple[int | None, str]:

@@ -3,7 +3,8 @@
 In a process of its own, whose modules are those of that checkout:
 
     python -m deploys.rollout.members INVENTORY [LIMIT...]                 a JSON object: settings, gates, hosts
-    python -m deploys.rollout.members --ask GATE WAVE INVENTORY [HOST...]  a JSON object: answer, words
+    python -m deploys.rollout.members --ask GATE INVENTORY                 a JSON object: answer, words; the wave
+                                                                           (number, hosts, untouched) on standard input
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.policies.vm import Vm
 from deploys.refusal import Refusal
+from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
-from deploys.rollout.model import Answer
+from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import Rollout as Settings
 from deploys.rollout.waves import Candidate
 from deploys.verify.session import loaded
@@ -57,23 +58,23 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts), policies)
 
 
-def ask(tree: Path, inventory: str, gate: str, wave: int, hosts: Sequence[str], seconds: float) -> tuple[Answer, str]:
+def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) -> tuple[Answer, str]:
     """Ask a gate; what goes wrong on the way is inconclusive."""
     try:
-        given = _run(tree, seconds, "--ask", gate, str(wave), inventory, *hosts)
+        given = _run(tree, seconds, "--ask", gate, inventory, about=json.dumps(asdict(wave)))
     except Refusal as error:
         return Answer.INCONCLUSIVE, str(error)
     return Answer(given["answer"]), str(given["words"])
 
 
-def _run(tree: Path, seconds: float, *words: str) -> dict[str, Any]:
+def _run(tree: Path, seconds: float, *words: str, about: str = "") -> dict[str, Any]:
     from deploys.rollout.place import environment  # noqa: PLC0415 - the asked side needs none of it
 
     command = [sys.executable, "-m", "deploys.rollout.members", *words]
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment(tree), capture_output=True, text=True, check=False, timeout=seconds,
-            stdin=subprocess.DEVNULL,
+            input=about,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         message = f"no answer within {seconds:g} s"
@@ -100,7 +101,8 @@ def settings_of(inventory: str) -> Settings:
 def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
     with loaded(inventory, limit) as session:
         settings = settings_of(inventory)
-        hosts = [_candidate(member, settings) for member in session.hosts]
+        domains = domains_of(session.hosts, settings.domains)
+        hosts = [Candidate(each.name, tuple(each.groups), domains[each.name]) for each in session.hosts]
         policies = {member.name: _digests(member) for member in session.hosts}
     return {
         "settings": settings.model_dump(mode="json", exclude={"gates"}),
@@ -122,21 +124,14 @@ def _digests(member: Host) -> dict[str, str]:
     }
 
 
-def _candidate(member: Host, settings: Settings) -> Candidate:
-    effective = member.data.get("policies")
-    policy = effective.get(Vm.name) if isinstance(effective, Effective) else None
-    domains = set()
-    if isinstance(policy, Vm) and policy.apart and "rule" in settings.domains:
-        domains.add(f"rule:{policy.apart}")
-    return Candidate(member.name, tuple(member.groups), frozenset(domains))
-
-
 def main(words: Sequence[str]) -> int:
     """Answer on standard output."""
     try:
         if words[0] == "--ask":
-            gate, wave, inventory, *hosts = words[1:]
-            answer, why = asked(settings_of(inventory).gates, gate, int(wave), hosts)
+            gate, inventory = words[1:]
+            about = json.loads(sys.stdin.read())
+            wave = WaveHosts(about["number"], tuple(about["hosts"]), tuple(about["untouched"]))
+            answer, why = asked(inventory, settings_of(inventory).gates, gate, wave)
             told: dict[str, Any] = {"answer": answer, "words": why}
         else:
             told = _told(words[0], words[1:])

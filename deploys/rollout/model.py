@@ -179,6 +179,21 @@ class WaveView:
 
 
 @dataclass(frozen=True)
+class WaveHosts:
+    """The hosts that a gate is asked about.
+
+    Args:
+        number: of the wave, from 0.
+        hosts: those of it that were proved.
+        untouched: those of later waves.
+    """
+
+    number: int
+    hosts: tuple[str, ...]
+    untouched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class View:
     """A rollout as it is now; what is decided is decided from this alone.
 

@@ -8,8 +8,10 @@ import getpass
 import os
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from deploys.refusal import Refusal
 from deploys.rollout import ONLY, RESULT
 from deploys.rollout.model import Kind, Verdict
+from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
 from deploys.rollout.runonce import run_once
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
@@ -28,6 +31,10 @@ DATABASE = "PHOTON_FLEET_DATABASE"
 UNIT_SECONDS = 3600.0
 GIT_SECONDS = 60
 _LAST_LINES = 5
+_KEPT = 5
+"""Rollouts whose checkouts are kept for the next ones."""
+_MOST_ROLLOUTS = 1000
+_OLD_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,18 @@ class Place:
                     git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
         return path
 
+    def unused(self, store: Store) -> list[Path]:
+        """Checkouts that no rollout needs, nor a plan that is made: a day old, and of none of the newest rollouts."""
+        known = store.rollouts(_MOST_ROLLOUTS)
+        needed = {name for number, each in enumerate(known) if number < _KEPT or not each.state.ended
+                  for name in (each.revision, each.base)}  # fmt: skip
+        trees = self.state / "trees"
+        old = time.time() - _OLD_SECONDS
+        return sorted(
+            path for path in (trees.iterdir() if trees.is_dir() else ())
+            if path.name not in needed and path.stat().st_mtime < old
+        )  # fmt: skip
+
     @property
     def machine(self) -> str:
         """The name of this machine among those that share rollouts; the same one after a reboot."""
@@ -79,13 +98,19 @@ class Place:
         program = str(Path(sys.executable).with_name("pyinfra"))
         return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
 
-    def run(self, rollout: Rollout, unit: Unit, seconds: float = UNIT_SECONDS) -> dict[str, HostResult]:
-        """Carry a unit out, once: what came of each host."""
+    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
+        """Carry a unit out, once: what came of each host. `plans`: what it is held to, if to anything."""
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
         env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
-        ended = run_once(runs, unit.key, self.command(rollout, unit), seconds, env, tree)
+        command = self.command(rollout, unit)
+        if plans:
+            bound = runs / f"{unit.key}.plan"
+            bound.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_hosts(bound, plans, less=unit.attempt > 1)
+            command += ["--data", f"plan={bound}"]
+        ended = run_once(runs, unit.key, command, UNIT_SECONDS, env, tree)
         found = read_results(said)
         why = _why(ended.status, runs / f"{unit.key}.out")
         return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
@@ -161,11 +186,16 @@ def store_of(place: Place) -> Store:
     """The rollouts of a repository: in PostgreSQL where PHOTON_FLEET_DATABASE says so, otherwise on this machine.
 
     Raises:
-        Refusal: the database is of another version, or does not answer.
+        Refusal: the database is of another version, does not answer, or is none.
     """
     conninfo = os.environ.get(DATABASE)
     if not conninfo:
-        return Store(Sqlite(place.state / "rollouts.sqlite"))
+        path = place.state / "rollouts.sqlite"
+        try:
+            return Store(Sqlite(path))
+        except sqlite3.DatabaseError as error:
+            message = f"{path}: {error}: take back the last copy of it, or give it another name to begin anew"
+            raise Refusal(message) from error
     from deploys.rollout.engine.shared import store_at  # noqa: PLC0415 - needs an extra
 
     return store_at(conninfo)

@@ -20,6 +20,7 @@ from deploys.rollout.store.rows import HostResult
 
 VERSION = 1
 _MOST_LETTERS = 4000
+_UNFIT = "\N{REPLACEMENT CHARACTER}"
 
 
 def write_results(results: Mapping[str, HostResult]) -> None:
@@ -31,6 +32,13 @@ def write_results(results: Mapping[str, HostResult]) -> None:
     new = Path(f"{path}.new")
     new.write_text(json.dumps({"version": VERSION, "hosts": hosts}))
     new.replace(path)
+
+
+def plain(text: str) -> str:
+    """Without what a terminal would take for commands: what a host has said is shown to people."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def _entry(result: HostResult) -> dict[str, Any]:
@@ -49,7 +57,7 @@ def read_results(path: Path) -> dict[str, HostResult]:
         if given["version"] != VERSION:
             return {}
         return {
-            str(name): HostResult(_verdict(entry), int(entry["changes"]), str(entry["words"]))
+            str(name): HostResult(_verdict(entry), int(entry["changes"]), plain(str(entry["words"])))
             for name, entry in given["hosts"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

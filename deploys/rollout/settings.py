@@ -20,6 +20,7 @@ from deploys.policies.base import Item, Model
 from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
+from deploys.rollout.gate_kinds import CompareGate, HostGate
 from deploys.rollout.model import Budget, OnFail, Spec
 from deploys.rollout.waves import Step
 
@@ -108,9 +109,11 @@ class SilenceGate(Item):
     def contradictions(self) -> Iterable[str]:
         if not re.match(r"https?://", self.url):
             yield f"url: {self.url!r} is no http or https address"
+        if self.token is not None and not self.url.startswith("https://"):
+            yield "token: it is sent over https alone"
 
 
-Gate = CommandGate | HttpGate | SilenceGate
+Gate = CommandGate | HttpGate | SilenceGate | CompareGate | HostGate
 
 
 class Calendar(Model):
@@ -141,8 +144,10 @@ class Rollout(Model):
     unit_hosts: Annotated[int, Field(ge=1, le=200)] = 20
     """How many hosts one run takes."""
     on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
-    domains: tuple[Literal["rule"], ...] = ("rule",)
-    """What tells failure domains apart: `rule` is the vm policy's `apart`."""
+    mend_drift: bool = False
+    """Let `drift --mend` roll the last commit out to the hosts that are not as it says, in the windows."""
+    domains: tuple[Literal["rule", "esxi", "datastore"], ...] = ("rule",)
+    """What tells failure domains apart: the vm policy's `apart`, the machine's ESXi host, its datastores."""
 
     @override
     def contradictions(self) -> Iterable[str]:

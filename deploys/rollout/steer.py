@@ -18,15 +18,16 @@ from deploys.rollout.place import person, place_of, store_of
 from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.store import Store
+from deploys.statuses import Status
 
-FAILED = 5
-NOTHING = 7
-_STATUS = {State.DONE: 0, State.RUNNING: 0, State.BACK: 0, State.PAUSED: 8, State.ABORTED: 9}
+_STATUS = {State.PAUSED: Status.PAUSED, State.ABORTED: Status.ABORTED} | dict.fromkeys(
+    (State.DONE, State.RUNNING, State.BACK), Status.CLEAN
+)
 
 
-def status_of(state: State) -> int:
+def status_of(state: State) -> Status:
     """The exit status for a rollout in a state; `running` is 0, as nothing is wrong with it."""
-    return _STATUS.get(state, FAILED)
+    return _STATUS.get(state, Status.FAILED)
 
 
 @click.command()

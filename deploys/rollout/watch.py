@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, planned
-from deploys.rollout.model import State
+from deploys.rollout.begin import Planned, arrived, planned
 from deploys.rollout.place import Place, git
 from deploys.rollout.store.store import Store
 
@@ -72,11 +71,11 @@ def due(place: Place, store: Store, followed: Followed, commit: str) -> tuple[Pl
     same = next((each for each in known if each.revision == commit), None)
     if same is not None:
         return None, f"{commit[:12]} was rollout {same.id}, which is {same.state}"
-    arrived = next((each.revision for each in known if each.state is State.DONE), None)
+    last = arrived(store, followed.inventory)
     # The very first commit of a repository has nothing to go back to but itself.
-    base = arrived or git(place.repository, "rev-list", "--max-count=2", commit).splitlines()[-1]
+    base = last or git(place.repository, "rev-list", "--max-count=2", commit).splitlines()[-1]
     subject = git(place.repository, "show", "--no-patch", "--format=%s", commit)
-    found = planned(place, followed.inventory, commit, (), f"{commit[:12]} {subject}", base, since=arrived)
+    found = planned(place, followed.inventory, commit, (), f"{commit[:12]} {subject}", base, since=last)
     return found, "" if found.new.waves else f"{commit[:12]} changes no host's policies"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from deploys.policies.vcenter import VCenter
 from deploys.vsphere.rows import Vm, vm_from_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ PAGE = 2000
 
 VM_PATHS = (
     "name", "parent", "config.template", "config.uuid", "config.instanceUuid", "config.annotation",
-    "runtime.powerState", "runtime.connectionState", "runtime.host", "runtime.question",
+    "runtime.powerState", "runtime.connectionState", "runtime.host", "runtime.question", "datastore",
     "guest.net", "guest.hostName", "guest.toolsRunningStatus", "customValue",
 )  # fmt: skip
 _PLACES: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
@@ -32,6 +32,7 @@ _PLACES: tuple[tuple[type[Any], tuple[str, ...]], ...] = (
     (vim.Datacenter, ("name", "parent")),
     (vim.ComputeResource, ("name",)),
     (vim.HostSystem, ("name", "parent")),
+    (vim.Datastore, ("name",)),
 )
 _POWER = {"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}
 
@@ -154,6 +155,7 @@ def _row(moid: str, properties: Properties, places: Found, fields: Mapping[int, 
         question=question.text if question is not None else "",
         host=_name(host, places),
         cluster=_name(places[host._moId][1].get("parent"), places) if _known(host, places) else "",  # noqa: SLF001
+        datastores=tuple(sorted(filter(None, (_name(each, places) for each in get("datastore") or ())))),
         reachable=str(get("runtime.connectionState", "connected")) == "connected",
         guest_name=get("guest.hostName") or "",
         annotation=get("config.annotation") or "",

@@ -54,6 +54,8 @@ class Vm:
         folder: names from the datacenter down, as a person sees them: ("DC0", "prod", "web").
         power: on, off or suspended.
         tools: whether VMware Tools run in the guest.
+        host: the ESXi host that it runs on, or ran on the last time.
+        datastores: those that its files are on, sorted.
         question: the text of a question that the machine waits on; empty when there is none.
         tags: category -> names.
     """
@@ -69,6 +71,7 @@ class Vm:
     question: str = ""
     host: str = ""
     cluster: str = ""
+    datastores: tuple[str, ...] = ()
     reachable: bool = True
     guest_name: str = ""
     annotation: str = ""
@@ -86,6 +89,7 @@ def vm_from_json(row: Mapping[str, Any]) -> Vm:
     """A row of a kept read."""
     values = dict(row)
     values["folder"] = tuple(values["folder"])
+    values["datastores"] = tuple(values["datastores"])
     values["nics"] = tuple(Nic(**{**nic, "addresses": tuple(nic["addresses"])}) for nic in values["nics"])
     values["tags"] = {category: tuple(names) for category, names in values["tags"].items()}
     return Vm(**values)

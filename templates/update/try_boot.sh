@@ -147,13 +147,14 @@ disarm() {
     systemctl --quiet --no-reload disable "$name.service" "$name.timer"
     rm -f "$units/$name.service" "$units/$name.timer" "$units/$name-expired.service" "$drop_in" "$own"
     rmdir "${drop_in%/*}" 2>/dev/null
-    systemctl --no-block daemon-reload
   fi
   return 0
 }
 
 keep() {
   disarm
+  # Not where the service itself settles the try: without its file systemd would give it 90 seconds, and end it.
+  systemctl --no-block daemon-reload
   # Whoever calls this tells it, or has seen that there is nothing to tell.
   rm -f "$records/photon-fleet.try"
   rm -rf "$state" && sync -f "${state%/*}" || fail "the note of the try cannot be removed"

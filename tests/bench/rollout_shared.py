@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from deploys.rollout.engine.shared import database_at, store_at
 from deploys.rollout.local import Local
 from deploys.rollout.model import Answer, Spec, State, Verdict
 from deploys.rollout.place import DATABASE, Place
+from deploys.rollout.plan import HostPlan
 from deploys.rollout.results import read_results
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.rows import HostResult, New, Rollout, Unit
@@ -53,7 +54,7 @@ class Instant(Place):
     """A place where every run ends at once, and well."""
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, seconds: float = 0) -> dict[str, HostResult]:
+    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
 
 
@@ -69,8 +70,8 @@ class Real(Place):
         return [sys.executable, "-m", "pyinfra", scale.INVENTORY, "deploys/host.py", "-y"]
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, seconds: float = 3600) -> dict[str, HostResult]:
-        super().run(rollout, unit, seconds)
+    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
+        super().run(rollout, unit, plans)
         said = read_results(self.state / "runs" / f"{unit.key}.json")
         return {name: said[f"@fake/{name}"] for name in unit.hosts}
 

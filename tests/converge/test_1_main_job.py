@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.converge.conftest import HOSTS, changes, converge, dry, prove
+from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate, HostHttpGate, ProofGate
+from deploys.rollout.host_gates import on_hosts
+from deploys.rollout.model import Answer
+from tests.converge.conftest import HOSTS, INVENTORY, changes, converge, dry, prove
 from tests.lab.probe import get
 
 pytestmark = pytest.mark.lab
@@ -160,3 +163,15 @@ def test_the_summary_says_ok_only_of_what_was_proved(converged) -> None:
     assert unproved.line("db-1:") == "db-1: done; 0 changes; not proved"
     nothing = converge("--limit", "db-1", "--data", "only=docker")
     assert nothing.line("db-1:") == "db-1: nothing to do; it has none of the policies asked for"
+
+
+def test_gates_of_a_rollout_ask_hosts(converged) -> None:
+    proof, site = ProofGate(name="proof"), HostHttpGate(name="site", url="http://127.0.0.1:80/nothing", status=404)
+    words = HostCommandGate(name="words", command=("sh", "-c", 'echo "$1 here"; test "$1" = good', "sh", "good"))
+    assert on_hosts(INVENTORY, proof, ["web-1", "db-1"]) == (Answer.PASS, "2 hosts")
+    assert on_hosts(INVENTORY, words, ["db-1"]) == (Answer.PASS, "1 hosts")
+    bad = words.model_copy(update={"command": (*words.command[:-1], "bad")})
+    assert on_hosts(INVENTORY, bad, ["db-1"]) == (Answer.FAIL, "db-1: it ended with 1: bad here")
+    assert on_hosts(INVENTORY, site, ["db-1"])[0] is Answer.INCONCLUSIVE
+    assert on_hosts(INVENTORY, ContainerGate(name="containers"), ["web-1"])[0] is Answer.PASS
+    assert on_hosts(INVENTORY, ContainerGate(name="containers"), ["db-1"])[0] is Answer.INCONCLUSIVE

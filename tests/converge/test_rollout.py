@@ -29,7 +29,7 @@ hosts = fleet(
     *(host(f"roll-{{number}}", web) for number in range(1, 4)), host("roll-4", db), connector="lab",
 )
 rollout = Rollout(
-    waves=[Share(count=1), Share()], unit_hosts=2, on_fail="all go back",
+    waves=[Share(count=1), Share()], unit_hosts=2, on_fail="all go back", mend_drift=True,
     gates=[CommandGate(name="told", command=["sh", "-c", "echo $PHOTON_FLEET_WAVE $PHOTON_FLEET_HOSTS >>{told}"])],
 )
 """
@@ -152,3 +152,33 @@ def test_a_merge_that_cannot_be_read_is_told_and_waits_for_the_next(repository, 
     done = controller.deploys("watch", "inventories/roll.py", "--once")
     assert (done.status, "roll.py" in done.out) == (0, True), done.all
     assert "Traceback" not in done.all
+
+
+def test_a_host_whose_plan_has_become_another_one_stops(repository, on, tmp_path) -> None:
+    repository.commit("five")
+    plan = tmp_path / "plan.json"
+    two = ("--limit", "roll-1", "--limit", "roll-2")
+    done = repository.deploys("plan", "inventories/roll.py", *two, "--output", str(plan))
+    assert done.status == 3, done.all
+    assert "roll-1, roll-2:\n    will     files: " in done.out
+    assert "2 hosts, 0 clean; 2 steps will" in done.out
+    on("roll-2", "echo five > /etc/motd")
+    words = ("rollout", "inventories/roll.py", "--why", "as planned", "--plan", str(plan))
+    done = repository.deploys(*words)
+    assert done.status == 5, done.all
+    assert "roll-2: failed" in done.out
+    assert "stopped: what would be changed is not what was planned (no longer: files: " in done.out
+    assert on("roll-1", "cat /etc/motd") == "one\n"
+    again = repository.deploys(*words)
+    assert (again.status, "is held: rollout" in again.err) == (2, True), again.all
+
+
+def test_drift_is_found_and_mended(repository, on) -> None:
+    """What went back is what arrived before: the drift of each host is from that."""
+    on("roll-3", "echo by hand > /etc/motd; chmod 600 /etc/motd")
+    done = repository.deploys("drift", "inventories/roll.py", "--limit", "roll-3", "--limit", "roll-1", "--mend")
+    assert done.status == 0, done.all
+    assert "roll-3:\n    will     files: " in done.out
+    assert "    not so   files: " in done.out
+    assert "1 of 2 hosts are not as" in done.out
+    assert on("roll-3", "cat /etc/motd") == on("roll-1", "cat /etc/motd")

@@ -35,7 +35,8 @@ _GRUB_MODULES = (
     "minicmd sleep reboot halt true"
 ).split()
 KARGS = (
-    "console=ttyS0", "quiet", "net.ifnames=0", "mitigations=off", *(f"systemd.mask={unit}" for unit in vmroot.LEAN)
+    "console=ttyS0", "quiet", "net.ifnames=0", "mitigations=off",
+    *(f"systemd.mask={unit}" for unit in (*vmroot.LEAN, "systemd-timesyncd.service")),
 )  # fmt: skip
 
 # What of the packages is laid over the tree: their own files, without Debian's lists and the users they make.
@@ -95,6 +96,10 @@ find $d -type c -exec rm {{}} +
 for unit in systemd-udevd.service modprobe@.service; do
   ln -s /usr/lib/systemd/system/$unit $d/usr/etc/systemd/system/$unit
 done
+mkdir -p $d/usr/etc/pam.d
+sed /pam_systemd/d $base/etc/pam.d/common-session > $d/usr/etc/pam.d/common-session
+systemd=$d/usr/etc/systemd
+{vmroot.LESS_TO_DO}
 echo '/dev/vda1 /boot ext4 defaults 0 0' > $d/usr/etc/fstab
 cp $root/bin/busybox $work/busybox 2>/dev/null || cp $base/bin/busybox $work/busybox
 """

@@ -148,11 +148,9 @@ def test_only_the_machine_that_was_changed_by_hand_is_mended(fleet) -> None:
         soap.done(vm.Rename_Task("web-2-old"))
     done = fleet.run()
     assert done.status == 0, done.err[-4000:]
-    assert [done.line(name) for name in NAMES] == [
-        "web-1: ok; 0 changes",
-        "web-2: ok; 5 changes",
-        "web-3: ok; 0 changes",
-    ]
+    assert [done.line(name) for name in NAMES if name != "web-2"] == ["web-1: ok; 0 changes", "web-3: ok; 0 changes"]
+    # Name, hardware, attribute and power; and the wait for its guest, when that is not up by then.
+    assert done.line("web-2") in {"web-2: ok; 4 changes", "web-2: ok; 5 changes"}
     right(fleet)
 
 

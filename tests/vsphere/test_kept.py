@@ -44,7 +44,7 @@ def test_another_user_or_vcenter_has_another_one() -> None:
 SPOILT = [
     lambda text: text[:-5],
     lambda text: text.replace("10.0.0.1", "10.0.0.2"),
-    lambda text: text.replace('"format": 1', '"format": 2'),
+    lambda text: text.replace('"format": 2', '"format": 3'),
     lambda _: "",
     lambda _: "[]\n[]",
 ]

@@ -57,5 +57,6 @@ def test_the_reason_for_none_says_what_is_there() -> None:
 
 
 def test_a_row_survives_being_kept() -> None:
-    row = vm(MANAGEMENT, DOCKER, attributes={"owner": "ops"}, tags={"role": ("db", "web")}, annotation="ü\n<&>")
+    row = vm(MANAGEMENT, DOCKER, attributes={"owner": "ops"}, tags={"role": ("db", "web")}, annotation="ü\n<&>",
+             host="esx-1", datastores=("a", "b"))  # fmt: skip
     assert vm_from_json(json.loads(json.dumps(asdict(row)))) == row

@@ -149,7 +149,7 @@ def test_a_login_that_is_dropped_is_tried_again(simulator) -> None:
 
 
 def test_a_session_that_is_ended_is_made_anew(simulator, ours) -> None:
-    assert reads.all_vms(ours)
+    assert all(row.host.startswith("DC0_") and row.datastores == ("LocalDS_0",) for row in reads.all_vms(ours))
     simulator.kill_sessions()
     assert len(reads.all_vms(ours)) == 20
     assert simulator.calls("Login") == 2

@@ -17,7 +17,7 @@ from deploys.rollout.model import Answer
 from deploys.rollout.place import DATABASE, Place, place_of
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.leases import GONE_SECONDS
-from deploys.rollout.store.reports import hosts_of
+from deploys.rollout.store.reports import wave_of
 from deploys.rollout.store.rows import Backoff, Rollout
 from deploys.rollout.store.store import Store
 
@@ -77,7 +77,7 @@ def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_a
 
     def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
         tree = place.tree(rollout.revision)
-        return ask(tree, rollout.inventory, gate, wave, hosts_of(store, rollout.id, wave), GATE_SECONDS)
+        return ask(tree, rollout.inventory, gate, wave_of(store, rollout.id, wave), GATE_SECONDS)
 
     serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deploys.rollout.model import Verdict, WaveState
+from deploys.rollout.model import Verdict, WaveHosts, WaveState
 from deploys.rollout.store.rows import Rollout
 from deploys.rollout.store.store import Store
 
@@ -112,10 +112,13 @@ class Progress:
         }  # fmt: skip
 
 
-def hosts_of(store: Store, ident: int, wave: int) -> list[str]:
-    """The names of a wave's hosts."""
-    rows = store.rows("SELECT name FROM host WHERE rollout = ? AND wave = ? ORDER BY name", ident, wave)
-    return [row["name"] for row in rows]
+def wave_of(store: Store, ident: int, wave: int) -> WaveHosts:
+    """What the gates of a wave are asked about."""
+    proved = store.rows(
+        "SELECT name FROM host WHERE rollout = ? AND wave = ? AND verdict = ? ORDER BY name", ident, wave, Verdict.OK
+    )
+    left = store.rows("SELECT name FROM host WHERE rollout = ? AND wave > ? ORDER BY name", ident, wave)
+    return WaveHosts(wave, tuple(row["name"] for row in proved), tuple(row["name"] for row in left))
 
 
 def progress(store: Store, ident: int) -> Progress:

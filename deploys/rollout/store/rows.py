@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from deploys.refusal import Refusal
 from deploys.rollout.model import Budget, Kind, OnFail, Spec, State, Verdict
+from deploys.rollout.plan import HostPlan
 from deploys.rollout.store.database import Row
 from deploys.rollout.waves import Wave
 
@@ -35,6 +36,8 @@ class New:
     calendar: str
     """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
+    plans: Mapping[str, HostPlan] = field(default_factory=dict)
+    """What each host may be changed in; its runs are held to that. Empty when there is no plan."""
 
 
 @dataclass(frozen=True)

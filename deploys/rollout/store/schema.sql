@@ -38,4 +38,7 @@ ALTER TABLE unit ADD COLUMN due TEXT NOT NULL DEFAULT '';
 DROP INDEX unit_by_state;
 CREATE INDEX unit_to_come ON unit (rollout, kind, state, wave, id);
 CREATE INDEX unit_running ON unit (holder) WHERE state = 'running';
+CREATE TABLE IF NOT EXISTS plan (
+  rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, plan TEXT NOT NULL, PRIMARY KEY (rollout, name)
+);
 CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);

@@ -12,6 +12,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, decide
 from deploys.rollout.model import Answer, Kind, State, UnitState, View, WaveState
 from deploys.rollout.store.database import Connection, Database, Row
+from deploys.rollout.store.plans import plan_rows
 from deploys.rollout.store.rows import Backoff, HostResult, New, Rollout, Unit, rollout_of, spec_to_text, unit_of
 from deploys.rollout.store.view import view_of
 from deploys.rollout.store.write import add_units, apply, audited, finish, lock
@@ -102,6 +103,7 @@ class Store:
                 add_units(db, ident, number, Kind.CONVERGE, wave.units)
                 rows = [(ident, name, number) for name in wave.hosts]
                 db.executemany("INSERT INTO host (rollout, name, wave) VALUES (?, ?, ?)", rows)
+            db.executemany("INSERT INTO plan (rollout, name, plan) VALUES (?, ?, ?)", plan_rows(ident, new.plans))
             lock(db, ident)
             audited(db, ident, at, new.who, "begun", new.why)
             self.dispatch.wake(db, ident)

@@ -1,0 +1,170 @@
+"""Gates: what passes, what fails, and that whatever cannot be understood does neither."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploys.errors import InputError
+from deploys.policies.secret import Secret
+from deploys.rollout.gate_kinds import CompareGate
+from deploys.rollout.gates import asked, compared
+from deploys.rollout.host_gates import combined, judged
+from deploys.rollout.model import Answer, WaveHosts
+from deploys.rollout.settings import CommandGate, HttpGate, SilenceGate
+
+WAVE = WaveHosts(0, ("web-1", "web-2"), ("web-3", "web-4", "web-5"))
+
+
+class Server(ThreadingHTTPServer):
+    """A server whose answers the test gives."""
+
+    status = 200
+    text = ""
+    seen: dict[str, str | None]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.seen = {"path": self.path, "authorization": self.headers.get("Authorization")}
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(self.server.text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made = Server(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def ask(gate: Any, wave: WaveHosts = WAVE) -> tuple[Answer, str]:
+    return asked("no inventory is needed", [gate], gate.name, wave)
+
+
+@pytest.mark.parametrize(("command", "answer", "words"), [
+    ("echo fine", Answer.PASS, "fine"),
+    ("echo unsure; exit 75", Answer.INCONCLUSIVE, "unsure"),
+    ("echo bad >&2; exit 3", Answer.FAIL, "it ended with 3: bad"),
+    ("sleep 9", Answer.INCONCLUSIVE, "no end within 0.2 s"),
+    ("echo $PHOTON_FLEET_WAVE $PHOTON_FLEET_HOSTS", Answer.PASS, "1 web-1 web-2"),
+])  # fmt: skip
+def test_a_command(command, answer, words) -> None:
+    assert ask(CommandGate(name="own", command=("sh", "-c", command), seconds=0.2)) == (answer, words)
+
+
+def test_a_command_that_there_is_not() -> None:
+    assert ask(CommandGate(name="own", command=("/no/such",)))[0] is Answer.INCONCLUSIVE
+
+
+def test_an_answer_over_http(server) -> None:
+    server.status, server.text = 200, '{"state": "ok"}'
+    gate = HttpGate(name="shop", url=server.url)
+    assert ask(gate)[0] is Answer.PASS
+    assert ask(HttpGate(name="shop", url=server.url, contains='"ok"'))[0] is Answer.PASS
+    assert ask(HttpGate(name="shop", url=server.url, contains="more"))[0] is Answer.FAIL
+    assert ask(HttpGate(name="shop", url=server.url, absent='"ok"'))[0] is Answer.FAIL
+    server.status = 503
+    assert ask(gate) == (Answer.FAIL, 'the answer has the status 503: {"state": "ok"}')
+    assert ask(HttpGate(name="shop", url="http://127.0.0.1:1"))[0] is Answer.INCONCLUSIVE
+
+
+def vector(**values: float) -> str:
+    rows = [{"metric": {"instance": f"{name.replace('_', '-')}:9100"}, "value": [0, str(value)]}
+            for name, value in values.items()]  # fmt: skip
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
+
+
+def test_silence(server) -> None:
+    server.status, server.text = 200, vector()
+    gate = SilenceGate(name="alerts", url=server.url)
+    assert ask(gate) == (Answer.PASS, "silence")
+    assert server.seen["path"].startswith("/api/v1/query?query=ALERTS%7B")
+    server.text = vector(web_1=1)
+    assert ask(gate)[0] is Answer.FAIL
+
+
+RUBBISH = ["", "<html>", "[]", '{"status": "error", "error": "no"}', '{"status": "success", "data": {}}',
+           '{"status": "success", "warnings": ["partial"], "data": {"result": []}}',
+           '{"status": "success", "data": {"result": [{"metric": {}, "value": [0, "x"]}]}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", RUBBISH)
+def test_what_is_no_answer_of_prometheus_passes_nothing(server, text) -> None:
+    server.status, server.text = 200, text
+    for gate in (SilenceGate(name="g", url=server.url), CompareGate(name="g", url=server.url, query="up")):
+        assert ask(gate)[0] is Answer.INCONCLUSIVE
+
+
+def test_a_wave_that_is_worse_than_the_others(server) -> None:
+    gate = CompareGate(name="errors", url=server.url, query="rate(errors[5m])", percent=50, least=0.1)
+    server.text = vector(web_1=1.2, web_2=1.4, web_3=1, web_4=1, web_5=9)
+    assert ask(gate) == (Answer.PASS, "1.3 here, 1 on 3 hosts that are not touched yet")
+    server.text = vector(web_1=1.6, web_2=1.8, web_3=1, web_4=1, web_5=9)
+    assert ask(gate)[0] is Answer.FAIL
+    server.text = vector(web_1=0.05, web_2=0.05, web_3=0, web_4=0, web_5=0)
+    assert ask(gate)[0] is Answer.PASS
+    server.text = vector(web_1=1, web_3=1)
+    assert ask(gate) == (Answer.INCONCLUSIVE, "no value for web-2")
+    server.text = vector(web_1=1, web_2=1)
+    assert ask(gate) == (Answer.INCONCLUSIVE, "no value for the hosts that are not touched yet")
+    assert ask(gate, WaveHosts(2, ("web-1",)))[0] is Answer.PASS
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 100))
+def test_better_is_never_worse(mine, theirs, percent) -> None:
+    rows = [{"metric": {"instance": name}, "value": (0, str(value))} for name, value in (("a", mine), ("b", theirs))]
+    for worse, is_better in (("higher", mine <= theirs), ("lower", mine >= theirs)):
+        gate = CompareGate(name="g", url="http://x", query="q", worse=worse, percent=percent)
+        answer, _ = compared(gate, WaveHosts(0, ("a",), ("b",)), rows)
+        assert answer is Answer.PASS or not is_better
+
+
+def test_a_token_is_sent_over_https_alone() -> None:
+    for make in (SilenceGate, HttpGate, partial(CompareGate, query="up")):
+        with pytest.raises(InputError, match="it is sent over https alone"):
+            make(name="g", url="http://prometheus", token=Secret.env("X"))
+
+
+@pytest.mark.parametrize(("text", "answer"), [
+    ("", Answer.PASS),
+    ("web\trunning\tUp 3 minutes\n", Answer.PASS),
+    ("web\trunning\tUp 3 minutes (healthy)\njob\texited\tExited (0) 2 hours ago\n", Answer.PASS),
+    ("web\trunning\tUp 3 minutes (health: starting)\n", Answer.INCONCLUSIVE),
+    ("web\trunning\tUp 3 minutes (health: starting)\ndb\trestarting\tRestarting (1) 2 seconds ago\n", Answer.FAIL),
+    ("web\trunning\tUp 3 minutes (unhealthy)\n", Answer.FAIL),
+    ("web\texited\tExited (137) 2 hours ago\n", Answer.FAIL),
+    ("web\tpaused\tUp 3 minutes (Paused)\n", Answer.FAIL),
+    ("rubbish\n", Answer.FAIL),
+])  # fmt: skip
+def test_containers(text, answer) -> None:
+    assert judged(text)[0] is answer
+
+
+def test_the_worst_host_decides() -> None:
+    good, bad, lost = (Answer.PASS, ""), (Answer.FAIL, "no"), (Answer.INCONCLUSIVE, "silent")
+    assert combined({"a": good, "b": good}) == (Answer.PASS, "2 hosts")
+    assert combined({"a": lost, "b": good}) == (Answer.INCONCLUSIVE, "a: silent")
+    assert combined({"a": lost, "b": bad, "c": bad}) == (Answer.FAIL, "b: no; c: no")
