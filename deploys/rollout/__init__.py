@@ -6,3 +6,6 @@ Rows are the truth: what was intended is written down before it is begun, and wh
 
 RESULT = "PHOTON_FLEET_RESULT"
 """The environment's name of a file for what came of each host of a run: see results.py."""
+ONLY = "PHOTON_FLEET_ONLY"
+"""The environment's names of the hosts that a run is about. All are merged and checked; pyinfra is given these alone,
+as it looks through what is installed for each host that it is given, also for those outside of `--limit`."""

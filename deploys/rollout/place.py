@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.refusal import Refusal
-from deploys.rollout import RESULT
+from deploys.rollout import ONLY, RESULT
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
@@ -103,7 +103,7 @@ class Place:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
-        env = {**environment(tree), RESULT: str(said)}
+        env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
         command = self.command(rollout, unit)
         if plans:
             bound = runs / f"{unit.key}.plan"
