@@ -121,9 +121,11 @@ def test_what_comes_from_outside_is_text_everywhere(tmp_path) -> None:
 
 
 def test_markdown_tells_nobody_links_nothing_and_keeps_its_tables() -> None:
-    assert plain("@all see https://evil.example | `x`\n#3 *b*") == (
-        "&#64;all see https&#58;//evil.example \\| \\`x\\` \\#3 \\*b\\*"
+    assert plain("@all see https://evil.example | `x`\n#3 *b* <i>").replace("\u200b", "_") == (
+        "@_all see https:_//evil.example \\| \\`x\\` \\#_3 \\*b\\* &lt;i&gt;"
     )
+    assert plain("/close !7 www.evil.example").replace("\u200b", "_") == "_/close !_7 www_.evil.example"
+    assert plain("web-1: 100 % of 3 hosts, a@b") == "web-1: 100 % of 3 hosts, a@\u200bb"
 
 
 def test_the_comment_on_a_merge_request(report) -> None:
