@@ -13,6 +13,7 @@ raises one `InputError` with everything that is wrong, before any connection. A 
 from __future__ import annotations
 
 import fnmatch
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ from deploys.policies.base import Policy
 from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.hardening import Hardening
 from deploys.policies.vm import Vm, shared_macs
+from deploys.rollout import ONLY
 from inventories._entries import each_by_name, entries_of_run, is_about_machines
 from inventories._hardened import Hardened, harden
 from inventories._merge import Effective, Provenance, Source, merge
@@ -104,7 +106,7 @@ def _require_policy(owner: str, policy: object) -> None:
 
 
 def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
-    """Merge and check everything; fills the groups and returns all hosts as pyinfra wants them.
+    """Merge and check everything; fills the groups and returns the hosts (of a rollout's run only its own) for pyinfra.
 
     Raises:
         InputError: with every problem of every host.
@@ -115,12 +117,16 @@ def fleet(*hosts: Host, connector: str = "photon") -> list[Entry]:
     names = [member.name for member in hosts]
     problems += sorted(f"{name}: given {times} times" for name, times in Counter(names).items() if times > 1)
     entries: list[Entry] = []
+    only = os.environ.get(ONLY, "").split()
+    wanted = set(only or names)
     known: _Known = {}
     machines: dict[str, Policy] = {}
     for member in hosts:
         effective = _effective(member, problems, known)
         if (machine := effective.get(Vm.name)) is not None:
             machines[member.name] = machine
+        if member.name not in wanted:
+            continue
         data = {**recorded(member, effective), **member.data, "policies": effective}
         reached = "cloud" if about_machines and effective.get(CloudVm.name) else connector
         entry = (f"@{reached}/{member.name}", data)

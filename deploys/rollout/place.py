@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploys.refusal import Refusal
-from deploys.rollout import RESULT, UNPROVED
+from deploys.rollout import ONLY, RESULT, UNPROVED
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
@@ -128,7 +128,7 @@ class Place:
         runs, tree = self.state / "runs", self.tree(rollout.revision)
         key = f"{unit.key}.updates"
         said = runs / f"{key}.json"
-        env = {**environment(tree), RESULT: str(said), UNPROVED: "1"}
+        env = {**environment(tree), RESULT: str(said), UNPROVED: "1", ONLY: " ".join(updated)}
         ended = run_once(runs, key, self.updates_command(rollout, updated), UNIT_SECONDS, env, tree)
         found, why = read_results(said), _why(ended.status, runs / f"{key}.out")
         results = {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in updated}
@@ -138,7 +138,7 @@ class Place:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
-        env = {**environment(tree), RESULT: str(said)}
+        env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
         command = self.command(rollout, unit)
         if plans:
             bound = runs / f"{unit.key}.plan"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from deploys.rollout import ONLY
 from deploys.rollout.place import environment
 from deploys.rollout.plan import PLAN, PROVE, HostPlan, read_hosts
 
@@ -56,7 +57,7 @@ def ask_hosts(
 def _dry_run(tree: Path, inventory: str, names: Sequence[str], path: Path, *, prove: bool) -> dict[str, HostPlan]:
     limits = [word for name in names for word in ("--limit", name)]
     command = [str(Path(sys.executable).with_name("pyinfra")), inventory, "deploys/host.py", "--dry", *limits]
-    env = {**environment(tree), PLAN: str(path), PROVE: "1" if prove else ""}
+    env = {**environment(tree), PLAN: str(path), PROVE: "1" if prove else "", ONLY: " ".join(names)}
     try:
         done = subprocess.run(
             command, cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

@@ -3,6 +3,7 @@
     python -m tests.bench.rollout_shared                     1,000 and 10,000 hosts in units of 50, 1, 2 and 4 workers
     python -m tests.bench.rollout_shared --svg FILE          and draw the last number of hosts
     python -m tests.bench.rollout_shared --hosts 1000 --unit 1 --profile
+    python -m tests.bench.rollout_shared --hosts 1000 --real --workers 2      with the runs of tests.bench.scale
 
 Each run ends at once, in the worker itself: all that is left is the store, PostgreSQL and Procrastinate. As root, on a
 machine with Debian's PostgreSQL; the server is a fresh one with its defaults, on a Unix socket and this disk.
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from typing_extensions import override
@@ -31,13 +32,16 @@ from deploys.rollout.engine.cli import work, worker_store
 from deploys.rollout.engine.procrastinate import prepare
 from deploys.rollout.engine.shared import database_at, store_at
 from deploys.rollout.local import Local
-from deploys.rollout.model import Answer, Spec, Verdict
+from deploys.rollout.model import Answer, Spec, State, Verdict
 from deploys.rollout.place import DATABASE, Place
 from deploys.rollout.plan import HostPlan
+from deploys.rollout.results import read_results
 from deploys.rollout.store.reports import progress
-from deploys.rollout.store.rows import HostResult, Rollout, Unit
+from deploys.rollout.store.rows import HostResult, New, Rollout, Unit
 from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
+from deploys.rollout.waves import Wave
+from tests.bench import scale
 from tests.bench.rollout_chart import Bars, draw
 from tests.rollout import postgres
 from tests.rollout.played import ROOT, new
@@ -54,6 +58,35 @@ class Instant(Place):
         self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
     ) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
+
+
+class Real(Place):
+    """A place whose runs are pyinfra's, on hosts of `@fake`."""
+
+    @override
+    def tree(self, revision: str) -> Path:
+        return ROOT
+
+    @override
+    def command(self, rollout: Rollout, unit: Unit) -> list[str]:
+        return [sys.executable, "-m", "pyinfra", scale.INVENTORY, "deploys/host.py", "-y"]
+
+    @override
+    def run(
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+    ) -> dict[str, HostResult]:
+        super().run(rollout, unit, plans)
+        said = read_results(self.state / "runs" / f"{unit.key}.json")
+        return {name: said[f"@fake/{name}"] for name in unit.hosts}
+
+
+def named(given: New) -> New:
+    """The same with the names that the hosts of tests.bench.scale have."""
+    hosts = (f"{role}-{number}" for number in range(1, 100_000) for role in ("web", "db", "edge"))
+    return replace(
+        given,
+        waves=[Wave(wave.name, tuple(tuple(next(hosts) for _ in unit) for unit in wave.units)) for wave in given.waves],
+    )
 
 
 @dataclass(frozen=True)
@@ -132,7 +165,7 @@ def alone(hosts: int, unit: int, *, profile: bool) -> Cost:
         return Cost(hosts, 0, seconds, cpu, 0, used.ru_maxrss / 1024, size, max(asked, default=0))
 
 
-def shared(hosts: int, unit: int, workers: int) -> Cost:
+def shared(hosts: int, unit: int, workers: int, *, real: bool) -> Cost:
     """Workers, each as if on a machine of its own."""
     with ExitStack() as stack:
         server = stack.enter_context(postgres.server())
@@ -141,18 +174,20 @@ def shared(hosts: int, unit: int, workers: int) -> Cost:
         database.upgrade()
         prepare(database)
         store = store_at(server.conninfo)
-        running = [_worker(server.conninfo, place / str(number)) for number in range(workers)]
+        env = {DATABASE: server.conninfo, "SCALE_HOSTS": str(hosts) if real else ""}
+        running = [_worker(env, place / str(number)) for number in range(workers)]
         try:
             while store.rows("SELECT count(*) FROM machine")[0][0] < workers:
                 time.sleep(0.2)
             time.sleep(2)
             before = sum(map(_cpu, running)), _tree_cpu(server.pid)
             begun = time.monotonic()
-            ident = store.create(new(sizes_of(hosts, unit), Spec(parallel=PARALLEL)))
+            ident = store.create(named(new(sizes_of(hosts, unit), Spec(parallel=2 if real else PARALLEL))))
             with looking(store, ident) as asked:
                 while not store.rollout(ident).state.ended:
                     time.sleep(0.1)
                 seconds = time.monotonic() - begun
+            assert store.rollout(ident).state is State.DONE, progress(store, ident).lines()
             cpu, database_cpu = sum(map(_cpu, running)) - before[0], _tree_cpu(server.pid) - before[1]
             size = store.rows("SELECT pg_database_size(current_database())")[0][0] / 1e6
             return Cost(
@@ -164,10 +199,10 @@ def shared(hosts: int, unit: int, workers: int) -> Cost:
                 each.wait()
 
 
-def _worker(conninfo: str, place: Path) -> subprocess.Popen[bytes]:
+def _worker(env: dict[str, str], place: Path) -> subprocess.Popen[bytes]:
     place.mkdir()
     command = [sys.executable, "-m", "tests.bench.rollout_shared", "--worker", str(place)]
-    return subprocess.Popen(command, env={**os.environ, DATABASE: conninfo}, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
 
 
 def _fields(pid: int) -> list[str]:
@@ -196,21 +231,23 @@ def main() -> None:
     parser.add_argument("--unit", type=int, default=50)
     parser.add_argument("--workers", type=int, action="append")
     parser.add_argument("--svg", type=Path)
+    parser.add_argument("--real", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--worker", type=Path, help="(for itself)")
     given = parser.parse_args()
     if given.worker:
         conninfo = os.environ[DATABASE]
-        work(worker_store(conninfo), Instant(ROOT, given.worker), conninfo, given.worker.name, 8, 60)
+        kind = Real if os.environ["SCALE_HOSTS"] else Instant
+        work(worker_store(conninfo), kind(ROOT, given.worker), conninfo, given.worker.name, 8, 60)
         return
     print("| hosts | | s | CPU s | of the database | MB of a worker | database MB | slowest look ms |")
     print("|---|---|---|---|---|---|---|---|")
     found = []
     for hosts in given.hosts or (1000, 10_000):
-        found = [alone(hosts, given.unit, profile=given.profile)]
-        print(found[0], flush=True)
+        found = [] if given.real else [alone(hosts, given.unit, profile=given.profile)]
+        print("\n".join(map(str, found)), end="\n" if found else "", flush=True)
         for workers in given.workers or (1, 2, 4):
-            found.append(shared(hosts, given.unit, workers))
+            found.append(shared(hosts, given.unit, workers, real=given.real))
             print(found[-1], flush=True)
     if given.svg:
         title = f"{found[0].hosts:,} hosts in units of {given.unit}, without the runs"

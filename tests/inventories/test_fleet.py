@@ -160,3 +160,14 @@ def test_every_option_of_a_fix_is_known() -> None:
     asked = {name for file in folder.glob("*.py") for name in call.findall(file.read_text())}
     assert "reboot" in asked
     assert asked <= MORE_OPTIONS
+
+
+def test_the_run_of_a_rollout_is_given_its_own_hosts_alone_and_told_of_all_problems(inventory) -> None:
+    text = """
+web = group("web", SSH)
+hosts = fleet(*(host(f"web-{n}", web, address=f"192.0.2.{n}", ssh_user="root") for n in (1, 2, 3)))
+"""
+    done = pyinfra(inventory(text), "debug-inventory", PHOTON_FLEET_ONLY="web-1 web-3")
+    assert (done.returncode, {*re.findall(r"web-\d", done.stdout + done.stderr)}) == (0, {"web-1", "web-3"}), done
+    wrong = inventory(text.replace("(1, 2, 3)", "(1, 2, 2)"))
+    assert "web-2: given 2 times" in pyinfra(wrong, "debug-inventory", PHOTON_FLEET_ONLY="web-1").stderr

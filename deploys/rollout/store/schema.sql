@@ -24,9 +24,6 @@ CREATE TABLE answer (
   rollout INTEGER NOT NULL, wave INTEGER NOT NULL, gate TEXT NOT NULL, answer TEXT NOT NULL, words TEXT NOT NULL,
   at TEXT NOT NULL, PRIMARY KEY (rollout, wave, gate)
 );
-CREATE TABLE plan (
-  rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, plan TEXT NOT NULL, PRIMARY KEY (rollout, name)
-);
 CREATE TABLE host_lock (name TEXT PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollout);
 CREATE TABLE audit (
   id INTEGER PRIMARY KEY, rollout INTEGER NOT NULL REFERENCES rollout, at TEXT NOT NULL, who TEXT NOT NULL,
@@ -41,6 +38,9 @@ ALTER TABLE unit ADD COLUMN due TEXT NOT NULL DEFAULT '';
 DROP INDEX unit_by_state;
 CREATE INDEX unit_to_come ON unit (rollout, kind, state, wave, id);
 CREATE INDEX unit_running ON unit (holder) WHERE state = 'running';
+CREATE TABLE IF NOT EXISTS plan (
+  rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, plan TEXT NOT NULL, PRIMARY KEY (rollout, name)
+);
 CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);
 
 -- version 3
