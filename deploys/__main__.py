@@ -49,7 +49,7 @@ def main() -> None:
 def run() -> int:
     """The command line, with input errors as one message."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="photon-fleet", standalone_mode=False)
     except Refusal as error:
         click.echo(f"error: {error}", err=True)
         return Status.REFUSED
