@@ -158,8 +158,9 @@ def serve(ident: int, *, leave: bool) -> None:
     store = store_of(place)
     with controller(place):
         if is_shared():
+            found = store.rollout(ident)
             with store.writing(ident) as db:
-                store.dispatch.wake(db, ident)
+                store.dispatch.wake(db, found.id)
         _play(store, place, ident, stay=not leave)
 
 

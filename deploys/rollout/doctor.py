@@ -17,6 +17,7 @@ import click
 
 from deploys.refusal import Refusal
 from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
+from deploys.rollout.store.leases import GONE_SECONDS, machines
 from deploys.rollout.store.store import Store
 from deploys.statuses import Status
 
@@ -50,8 +51,7 @@ def findings(place: Place) -> Iterator[Finding]:
         yield Finding("rows", str(error))
         return
     yield Finding("rows", "" if is_shared else _rows(store))
-    if not is_shared:
-        yield Finding("rollouts under way", _forsaken(place, store))
+    yield Finding("rollouts under way", _unattended(store) if is_shared else _forsaken(place, store))
     yield Finding("checkouts", _checkouts(place, store))
 
 
@@ -92,6 +92,16 @@ def _space(place: Place) -> str:
 def _rows(store: Store) -> str:
     found = [row["integrity_check"] for row in store.rows("PRAGMA integrity_check")]
     return "" if found == ["ok"] else f"the file is damaged ({found[0]}): take back the last copy of it"
+
+
+def _unattended(store: Store) -> str:
+    unfinished = store.unfinished()
+    if not unfinished or machines(store, GONE_SECONDS):
+        return ""
+    return (
+        f"no worker was heard of for {GONE_SECONDS:g} s, and rollout {', '.join(map(str, unfinished))} waits for one: "
+        "`photon-fleet worker` starts one"
+    )
 
 
 def _forsaken(place: Place, store: Store) -> str:

@@ -178,6 +178,7 @@ def shared(hosts: int, unit: int, workers: int, *, real: bool) -> Cost:
         running = [_worker(env, place / str(number)) for number in range(workers)]
         try:
             while store.rows("SELECT count(*) FROM machine")[0][0] < workers:
+                assert all(each.poll() is None for each in running), "a worker has ended"
                 time.sleep(0.2)
             time.sleep(2)
             before = sum(map(_cpu, running)), _tree_cpu(server.pid)
@@ -185,6 +186,7 @@ def shared(hosts: int, unit: int, workers: int, *, real: bool) -> Cost:
             ident = store.create(named(new(sizes_of(hosts, unit), Spec(parallel=2 if real else PARALLEL))))
             with looking(store, ident) as asked:
                 while not store.rollout(ident).state.ended:
+                    assert all(each.poll() is None for each in running), "a worker has ended"
                     time.sleep(0.1)
                 seconds = time.monotonic() - begun
             assert store.rollout(ident).state is State.DONE, progress(store, ident).lines()

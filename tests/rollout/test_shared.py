@@ -15,16 +15,19 @@ import psycopg
 import pytest
 
 from deploys.refusal import Refusal
+from deploys.rollout.doctor import Finding, findings
+from deploys.rollout.engine import procrastinate
 from deploys.rollout.engine.procrastinate import Jobs
 from deploys.rollout.engine.shared import database_at, store_at
 from deploys.rollout.engine.work import Work
 from deploys.rollout.model import Answer, Spec, State, Verdict
-from deploys.rollout.place import DATABASE, environment
+from deploys.rollout.place import DATABASE, Place, environment
 from deploys.rollout.results import read_results, write_results
+from deploys.rollout.store.leases import heard_of
 from deploys.rollout.store.postgres import Postgres
 from deploys.rollout.store.rows import HostResult
 from deploys.rollout.store.schema import VERSION
-from tests.rollout.played import ROOT, SOON, Played, World
+from tests.rollout.played import ROOT, SOON, Played, World, new
 from tests.rollout.receiver import receiving
 
 SECRET = "hunter2"
@@ -79,10 +82,34 @@ def test_a_database_that_cannot_be_had_is_told_without_its_password(given, words
     assert SECRET not in done.stdout + done.stderr
 
 
+def test_tables_of_another_procrastinate_are_refused(prepared) -> None:
+    procrastinate._require_prepared(Postgres(prepared))
+    with psycopg.connect(prepared, autocommit=True) as db:
+        db.execute("DELETE FROM engine_migration WHERE name = (SELECT max(name) FROM engine_migration)")
+    with pytest.raises(Refusal, match="is of another Procrastinate: `photon-fleet database` prepares it"):
+        procrastinate._require_prepared(Postgres(prepared))
+
+
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "procrastinate", None)
     with pytest.raises(Refusal, match=r"pip install 'photon-fleet\[distributed\]'"):
         database_at("postgresql://db/fleet")
+
+
+def test_the_doctor_says_that_no_worker_is_there(prepared, tmp_path) -> None:
+    place = Place(ROOT, tmp_path)
+    store = store_at(prepared)
+    store.create(new([[1]]))
+    about = {each.about: each.words for each in findings_with(prepared, place)}
+    assert about["rollouts under way"].startswith("no worker was heard of for 60 s, and rollout 1 waits for one")
+    heard_of(store, "one")
+    assert not any(each.words for each in findings_with(prepared, place) if each.about == "rollouts under way")
+
+
+def findings_with(conninfo: str, place: Place) -> list[Finding]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DATABASE, conninfo)
+        return list(findings(place))
 
 
 def test_a_worker_without_a_database_says_what_it_needs() -> None:
