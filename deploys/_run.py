@@ -144,11 +144,10 @@ def _result(run: State, member: Host) -> HostResult | None:
     if member.name in BUSY:
         return HostResult(Verdict.BUSY, 0, BUSY[member.name])
     if not run.is_executing:
-        return (
-            HostResult(Verdict.FAILED, 0, "it failed while the run was prepared")
-            if member in run.failed_hosts
-            else None
-        )
+        if member not in run.failed_hosts:
+            return None
+        reasons = FAILURES.get(member.name, [])
+        return HostResult(Verdict.FAILED, 0, "\n".join(["it failed while the run was prepared", *reasons]))
     changes = sum(
         each.operation_meta.is_complete() and each.operation_meta.did_change() for each in run.ops[member].values()
     )
