@@ -20,6 +20,7 @@ COMMANDS = {
     **dict.fromkeys(("rollout", "serve", "watch"), "deploys.rollout.cli"),
     **dict.fromkeys(("worker", "database"), "deploys.rollout.engine.cli"),
     **dict.fromkeys(("status", "pause", "resume", "abort", "approve", "retry", "rollback"), "deploys.rollout.steer"),
+    **dict.fromkeys(("report", "metrics", "web"), "deploys.report.cli"),
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ class Lazy(click.Group):
 
 @click.command(cls=Lazy)
 def main() -> None:
-    """Look at policies, and roll them out."""
+    """Look at policies, roll them out, and report what came of them."""
 
 
 def run() -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from pyinfra import host, state
@@ -22,7 +23,7 @@ from operations._contain import ASSUMED, FAILURES
 
 _FAILING: dict[str, list[str]] = {}
 """Host name -> what its policies say and is not so."""
-_POLICIES: dict[str, dict[str, str]] = {}
+POLICIES: dict[str, dict[str, str]] = {}
 """Host name -> operation (its hash) -> the policy that it belongs to."""
 _UNKNOWN: dict[str, dict[str, str]] = {}
 """Host name -> policy -> why it cannot be told what it would change."""
@@ -34,13 +35,14 @@ BOUND = "plan"
 def planned(policy: str) -> Iterator[None]:
     """What is declared within belongs to a policy; a host that fails within cannot be told of."""
     target = ctx_host.get()
-    before = set(state.ops[target])
+    operations = state.ops[target]
+    before = len(operations)
     failed = target in state.failed_hosts
     try:
         yield
     finally:
-        mine = _POLICIES.setdefault(target.name, {})
-        mine |= {name: policy for name in state.ops[target] if name not in before}
+        mine = POLICIES.setdefault(target.name, {})
+        mine |= dict.fromkeys(islice(operations, before, None), policy)
         if target in state.failed_hosts:
             words = FAILURES.get(target.name, ["it could not be read"])[-1]
             _UNKNOWN.setdefault(target.name, {})[policy] = "not looked at any more" if failed else words
@@ -50,7 +52,7 @@ def plan_of(run: State, member: Host) -> HostPlan:
     """What the run, which is prepared and not carried out yet, would change on a host."""
     if member not in run.activated_hosts:
         return HostPlan(reached=False)
-    mine, assumed = _POLICIES.get(member.name, {}), ASSUMED.get(member.name, {})
+    mine, assumed = POLICIES.get(member.name, {}), ASSUMED.get(member.name, {})
     steps = []
     for name, data in run.ops[member].items():
         if name not in mine or not (data.operation_meta.will_change or name in assumed):

@@ -24,7 +24,7 @@ from deploys.errors import InputError
 from deploys.guard import BUSY, NEWS, UNDONE, Owner, arrive, take_turns
 from deploys.policies import POLICIES, names_in
 from deploys.policies.base import Policy
-from deploys.rollout import RESULT
+from deploys.rollout import RESULT, UNPROVED
 from deploys.rollout.plan import PLAN
 from deploys.verify import Verdict, prove, report
 from operations._contain import FAILURES, Commands, fail, operation
@@ -136,6 +136,7 @@ def _summarise(run: State) -> None:
 def _result(run: State, member: Host) -> HostResult | None:
     """What came of a host; None when the run ended before anything did."""
     from deploys.rollout.model import Verdict  # noqa: PLC0415 - see _summarise
+    from deploys.rollout.said import advisories_of, policies_of  # noqa: PLC0415 - see _summarise
     from deploys.rollout.store.rows import HostResult  # noqa: PLC0415 - see _summarise
 
     if member not in run.activated_hosts:
@@ -154,11 +155,13 @@ def _result(run: State, member: Host) -> HostResult | None:
     line = _line(run, member)
     reasons = UNDONE.get(member.name) or FAILURES.get(member.name) or _last_words(run, member)
     words = "\n".join([line.partition(": ")[2], *reasons])
-    if member.name in UNDONE:
-        undone = UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:"))
-        return HostResult(Verdict.REVERTED if undone else Verdict.FAILED, changes, words)
-    good = line.startswith((f"{member.name}: ok;", f"{member.name}: nothing to do;"))
-    return HostResult(Verdict.OK if good else Verdict.FAILED, changes, words)
+    policies = policies_of(run, member, VERDICTS.get(member.name))
+    words_of_good = ("ok;", "nothing to do;", *(["done;"] if os.environ.get(UNPROVED) else []))
+    good = line.startswith(tuple(f"{member.name}: {each}" for each in words_of_good))
+    verdict = Verdict.OK if good else Verdict.FAILED
+    if member.name in UNDONE and UNDONE[member.name][-1].startswith(("REVERTED:", "ROLLED BACK:")):
+        verdict = Verdict.REVERTED
+    return HostResult(verdict, changes, words, policies, advisories_of(member, policies))
 
 
 def _last_words(run: State, member: Host) -> list[str]:

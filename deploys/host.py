@@ -12,6 +12,7 @@ from pyinfra import host
 from deploys._plan import keep_to_plan, look_for_changes, planned, prove_plan
 from deploys._run import begin, contained, known_to_inspect, proof, selected, summarise_at_exit
 from deploys.guard import guarded
+from deploys.rollout.plan import INSTALLED
 from deploys.update.current import keep_current
 from inventories._merge import effective_of
 
@@ -31,7 +32,7 @@ for kind in host.loop(selected()):
                 policy.apply()
             applied.append(policy)
 
-with planned("update"), contained():
+with planned(INSTALLED), contained():
     keep_current(owner, applied)
 
 with contained():

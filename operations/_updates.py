@@ -103,6 +103,14 @@ def chosen(
     return tuple(sorted(wanted - held)), tuple(sorted(held))
 
 
+def left_open(advisories: Iterable[Advisory], installed: Mapping[str, object], chosen: Sequence[str]) -> list[str]:
+    """The ids of the advisories that an update of the chosen packages leaves open."""
+    return [
+        each["id"] for each in advisories
+        if ({package.rsplit("-", 2)[0] for package in each["packages"]} & set(installed)) - set(chosen)
+    ]  # fmt: skip
+
+
 def held_back(plan: Plan, held: Iterable[Sequence[str]]) -> list[str]:
     """The packages of a plan whose new version was gone back from."""
     versions = {(name, version) for name, version in held}

@@ -6,6 +6,7 @@ Contract: as operations/tdnf.py. Nothing here reboots, and nothing undoes itself
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from facts._types import Plan
 
 __all__ = ["level", "minversions", "packages"]
+
+
+@dataclass(frozen=True)
+class Open:
+    """The ids of advisories that were open when a host was looked at, and of those that its update leaves open."""
+
+    ids: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+OPEN: dict[str, Open] = {}
+"""Host name -> what the last look at its advisories found in this run."""
 
 
 @operation()
@@ -97,6 +110,10 @@ def _severe(minimum_score: float, exclude: Sequence[str], installed: Mapping[str
     found = read(SecurityUpdates, minimum_score=minimum_score)
     _tdnf.require_healthy(found["trouble"])
     chosen, held = _updates.chosen(found["advisories"], installed, exclude, read(TdnfHolds))
+    OPEN[host.name] = Open(
+        tuple(each["id"] for each in found["advisories"]),
+        tuple(_updates.left_open(found["advisories"], installed, chosen)),
+    )
     if held:
         logger.warning("%sheld back in spite of an advisory: %s", host.print_prefix, ", ".join(held))
     return chosen

@@ -56,9 +56,11 @@ def rolled_back(to: int) -> Commands:
 
 
 @operation()
-def gone_back() -> Commands:
+def gone_back(*, hold: bool = False) -> Commands:
     """
     Be where the host was before its last update with a way back: the same packages, from files that lie on the host.
+
+    + hold: the versions that came are left out of the next update, until `released`
 
     Needs neither a repository nor a working tdnf. May be repeated after whatever ended it; a second run changes
     nothing.
@@ -78,14 +80,17 @@ def gone_back() -> Commands:
         host.noop(f"the packages are those of {point['at']}")
         return
     announce(lines)
+    if hold:
+        yield call("hold")
     yield call("back")
     yield call("confirm")
 
 
 @operation(is_idempotent=False, idempotent_notice="It reboots when another image waits for that.")
 def image_gone_back(
-    seconds: int = 600, containers: Sequence[str] = (), drain_seconds: int = 300, *, nfs_clients: bool = False
-) -> Commands:
+    seconds: int = 600, containers: Sequence[str] = (), drain_seconds: int = 300, *, nfs_clients: bool = False,
+    hold: bool = False,
+) -> Commands:  # fmt: skip
     """
     Be on the image that ran before the last update, reboot into it, and see that it runs. A second run changes nothing.
 
@@ -93,6 +98,7 @@ def image_gone_back(
     + containers: labels of containers that must have ended before it, as in `reboot.rebooted`
     + drain_seconds: how long these, and NFS clients, are waited for
     + nfs_clients: no NFS client may be connected any more
+    + hold: the image that is left is not taken by the next update, until `released`
 
     Needs no repository. What is not the last update that was made with a way back is refused.
 
@@ -123,7 +129,7 @@ def image_gone_back(
             nfs_clients=nfs_clients,
         )
         yield FunctionCommand(_sees, (noted["before"],), {})
-    if noted["unproved"]:
+    if hold or noted["unproved"]:
         # Such as one that did not even boot: it would be the next update again.
         yield call("hold", name=IMAGE)
     yield call("confirm", name=IMAGE)

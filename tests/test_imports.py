@@ -40,3 +40,9 @@ def test_rollouts_on_one_machine_need_no_extra() -> None:
 def test_may_be_what_an_inventory_imports_first(name: str) -> None:
     # Policies know the settings of what they are made on, which are made as policies are.
     subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", ["deploys.rollout.steer", "deploys.report.cli"])
+def test_what_only_reads_rows_answers_without_what_a_converge_needs(name: str) -> None:
+    code = f"import {name}, sys; sys.exit('pyinfra' in sys.modules or 'pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

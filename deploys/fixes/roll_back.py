@@ -5,19 +5,20 @@ pyinfra inventories/prod.py deploys/fixes/roll_back.py --limit web-3 --data to=4
 
 Without `to=` the host goes back to before its last update by deploys/fixes/update.py, from what lies on it: package
 files, or the image from before, into which it reboots (with the reboot slot of its group, and after what must drain).
-The numbers are those of `tdnf history` on the host. `--dry` says the steps and goes none of them.
+With `hold=true` the next update leaves out what came (deploys/fixes/release.py). The numbers are those of `tdnf
+history` on the host. `--dry` says the steps and goes none of them.
 """
 
 from pyinfra.api import OperationError
 
 from deploys._run import contained
-from deploys.fixes._fix import begin_fix, number, option
+from deploys.fixes._fix import begin_fix, number, option, yes
 from deploys.update.leave import draining, holding_slot
 from facts.ostree import Deployments
 from operations import way_back
 from operations._contain import read
 
-to, seconds = number("to") if option("to", "") else None, number("seconds", 600)
+to, seconds, hold = number("to") if option("to", "") else None, number("seconds", 600), yes("hold")
 with contained():
     image = read(Deployments) is not None
     if image and to is not None:
@@ -27,7 +28,7 @@ with contained():
     if to is not None:
         way_back.rolled_back(name=f"Go back to transaction {to}", to=to)
     elif not image:
-        way_back.gone_back(name="Go back to before the last update")
+        way_back.gone_back(name="Go back to before the last update", hold=hold)
     else:
         with holding_slot(owner):
-            way_back.image_gone_back(name="Go back to the image from before", seconds=seconds, **draining())
+            way_back.image_gone_back(name="Go back to the image from before", seconds=seconds, hold=hold, **draining())

@@ -4,6 +4,8 @@ Rows are the truth: what was intended is written down before it is begun, and wh
 `decide` says what is next; it knows no clock and does nothing. An engine does what it says.
 """
 
+UNPROVED = "PHOTON_FLEET_RESULT_UNPROVED"
+"""The environment's word, when it is not empty, that a run proves nothing: all went well when all was carried out."""
 RESULT = "PHOTON_FLEET_RESULT"
 """The environment's name of a file for what came of each host of a run: see results.py."""
 ONLY = "PHOTON_FLEET_ONLY"

@@ -68,7 +68,7 @@ def planned(
     made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
     calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
     spec = settings.spec(found.gates)
-    new = New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made)
+    new = New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made, webhooks=found.webhooks)
     return Planned(new, why_in, settings.mend_drift)
 
 

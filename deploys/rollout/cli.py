@@ -20,6 +20,7 @@ from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import ask
 from deploys.rollout.model import Answer, State
+from deploys.rollout.notify import sending
 from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
 from deploys.rollout.plan import Plan, read_plan
 from deploys.rollout.settings import Calendar
@@ -142,7 +143,8 @@ def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
         if is_shared():
             state = look_on(store, ident, opens, tell, stay=stay)
         else:
-            state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
+            with sending(store, place, lambda words: click.echo(words, err=True)):
+                state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 

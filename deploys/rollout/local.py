@@ -16,7 +16,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.decide import Ask, Wait
 from deploys.rollout.model import Answer, State
 from deploys.rollout.place import Place
-from deploys.rollout.store.plans import plans_of
+from deploys.rollout.store.plans import known_of
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
 from deploys.rollout.store.store import Opens, Step, Store
 
@@ -96,7 +96,7 @@ class Local:
 
         def work() -> None:
             try:
-                self._done.put((unit, self._place.run(rollout, unit, plans_of(self._store.rows, unit))))
+                self._done.put((unit, self._place.run(rollout, unit, *known_of(self._store.rows, unit))))
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                 self._done.put(error)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import runpy
 import subprocess
 import sys
 import traceback
@@ -27,20 +26,22 @@ from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import Rollout as Settings
+from deploys.rollout.settings import settings_of
 from deploys.rollout.waves import Candidate
 from deploys.verify.session import loaded
 from inventories._merge import Effective
 
-VARIABLE = "rollout"
 READ_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Members:
-    """What an inventory says. The gates of `settings` are left out: they may name secrets, and are asked by name."""
+    """What an inventory says. Gates and webhooks of `settings` are left out: they may hold secrets, and go by name."""
 
     settings: Settings
     gates: tuple[str, ...]
+    webhooks: Mapping[str, tuple[str, ...]]
+    """Name -> the events that it is told."""
     hosts: tuple[Candidate, ...]
     policies: Mapping[str, Mapping[str, str]]
     """Host -> policy -> a digest of all that it says."""
@@ -55,7 +56,8 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     given = _run(tree, READ_SECONDS, inventory, *limit)
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
     policies = {each["name"]: each["policies"] for each in given["hosts"]}
-    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), tuple(hosts), policies)
+    webhooks = {name: tuple(events) for name, events in given.get("webhooks", {}).items()}
+    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), webhooks, tuple(hosts), policies)
 
 
 def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) -> tuple[Answer, str]:
@@ -85,19 +87,6 @@ def _run(tree: Path, seconds: float, *words: str, about: str = "") -> dict[str, 
     return given
 
 
-def settings_of(inventory: str) -> Settings:
-    """What an inventory file says of its rollouts; the defaults when it says nothing.
-
-    Raises:
-        Refusal: its variable `rollout` is something else.
-    """
-    found = runpy.run_path(inventory).get(VARIABLE, Settings())
-    if not isinstance(found, Settings):
-        message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
-        raise Refusal(message)
-    return found
-
-
 def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
     with loaded(inventory, limit) as session:
         settings = settings_of(inventory)
@@ -105,8 +94,9 @@ def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
         hosts = [Candidate(each.name, tuple(each.groups), domains[each.name]) for each in session.hosts]
         policies = {member.name: _digests(member) for member in session.hosts}
     return {
-        "settings": settings.model_dump(mode="json", exclude={"gates"}),
+        "settings": settings.model_dump(mode="json", exclude={"gates", "notify"}),
         "gates": [gate.name for gate in settings.gates],
+        "webhooks": {each.name: each.events for each in settings.notify},
         "hosts": [
             {"name": each.name, "groups": each.groups, "domains": sorted(each.domains), "policies": policies[each.name]}
             for each in hosts

@@ -30,6 +30,19 @@ class Verdict(StrEnum):
         return self in {Verdict.FAILED, Verdict.REVERTED, Verdict.UNKNOWN}
 
 
+class PolicyVerdict(StrEnum):
+    """What came of a policy on a host."""
+
+    PROVED = "proved"
+    """As it says, and nothing had to be changed."""
+    CHANGED = "changed"
+    """Changed, and then proved."""
+    FAILED = "failed"
+    """An operation failed, or a check did not pass."""
+    UNPROVED = "not proved"
+    """The run did not come to its proof."""
+
+
 class Kind(StrEnum):
     """What a unit does with its hosts."""
 

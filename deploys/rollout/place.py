@@ -12,12 +12,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploys.refusal import Refusal
-from deploys.rollout import ONLY, RESULT
+from deploys.rollout import ONLY, RESULT, UNPROVED
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
@@ -98,8 +98,43 @@ class Place:
         program = str(Path(sys.executable).with_name("pyinfra"))
         return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
 
-    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
-        """Carry a unit out, once: what came of each host. `plans`: what it is held to, if to anything."""
+    def updates_command(self, rollout: Rollout, hosts: Sequence[str]) -> list[str]:
+        """The command line that takes back what the rollout has installed on hosts."""
+        limits = [word for name in hosts for word in ("--limit", name)]
+        about = f"rollout {rollout.id} goes back: {rollout.why}"
+        program = str(Path(sys.executable).with_name("pyinfra"))
+        fix = "deploys/fixes/roll_back.py"
+        return [program, rollout.inventory, fix, "-y", *limits, "--data", f"why={about}", "--data", "hold=true"]
+
+    def run(
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+    ) -> dict[str, HostResult]:
+        """Carry a unit out, once: what came of each host.
+
+        Args:
+            rollout: whose unit it is.
+            unit: which one.
+            plans: what it is held to, if to anything.
+            updated: of a way back, the hosts whose updates go back first.
+        """
+        lost = self._updates_back(rollout, unit, updated)
+        found = self._run(rollout, unit, plans)
+        return {name: _both(lost[name], result) if name in lost else result for name, result in found.items()}
+
+    def _updates_back(self, rollout: Rollout, unit: Unit, updated: Sequence[str]) -> dict[str, HostResult]:
+        """Take back what a rollout has installed, by its own code: the hosts of which that could not be."""
+        if not updated:
+            return {}
+        runs, tree = self.state / "runs", self.tree(rollout.revision)
+        key = f"{unit.key}.updates"
+        said = runs / f"{key}.json"
+        env = {**environment(tree), RESULT: str(said), UNPROVED: "1", ONLY: " ".join(updated)}
+        ended = run_once(runs, key, self.updates_command(rollout, updated), UNIT_SECONDS, env, tree)
+        found, why = read_results(said), _why(ended.status, runs / f"{key}.out")
+        results = {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in updated}
+        return {name: result for name, result in results.items() if result.verdict is not Verdict.OK}
+
+    def _run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
@@ -114,6 +149,13 @@ class Place:
         found = read_results(said)
         why = _why(ended.status, runs / f"{unit.key}.out")
         return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
+
+
+def _both(updates: HostResult, rest: HostResult) -> HostResult:
+    """What came of a host whose updates did not go back, whatever came of the rest of its way back."""
+    verdict = updates.verdict if rest.verdict is Verdict.OK else rest.verdict
+    words = f"its updates did not go back: {updates.words}\n{rest.words}".rstrip()
+    return replace(rest, verdict=verdict, words=words)
 
 
 def environment(tree: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ PLAN = "PHOTON_FLEET_PLAN"
 """Environment variable: the file in which a dry run writes down what it would do."""
 PROVE = "PHOTON_FLEET_PLAN_PROVE"
 """Environment variable: such a dry run reads every check as well, when it is not empty."""
+INSTALLED = "installed updates"
+"""What an update policy installs, among the policies of a plan and a report."""
 SCHEMA = 1
 
 Certainty = Literal["will", "may"]

@@ -9,21 +9,26 @@ failed=Most(wave=0), bake_minutes=[10, 30], gates=[HttpGate(name="alerts", url=.
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from typing_extensions import override
 
 from deploys.policies.base import Item, Model
 from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
+from deploys.refusal import Refusal
 from deploys.rollout.gate_kinds import CompareGate, HostGate
 from deploys.rollout.model import Budget, OnFail, Spec
+from deploys.rollout.store.outbox import Event
 from deploys.rollout.waves import Step
 
+VARIABLE = "rollout"
+"""Of an inventory file."""
 Percent = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -116,6 +121,30 @@ class SilenceGate(Item):
 Gate = CommandGate | HttpGate | SilenceGate | CompareGate | HostGate
 
 
+class Webhook(Item):
+    """An address that is told what becomes of a rollout. It is a secret: who knows it can write there."""
+
+    name: Word
+    url: Annotated[SecretStr | Secret, Field(union_mode="left_to_right")]
+    kind: Literal["generic", "slack"] = "generic"
+    """`slack`: a text, as incoming webhooks of Slack, Mattermost and Rocket.Chat take it; `generic`: all as JSON."""
+    events: tuple[Event, ...] = (Event.BEGUN, Event.WAITS, Event.BACK, Event.ENDED)
+    seconds: Annotated[float, Field(gt=0, le=60)] = 10
+
+    @override
+    def contradictions(self) -> Iterable[str]:
+        if isinstance(self.url, SecretStr) and not re.match(r"https?://", self.url.get_secret_value()):
+            yield "url: it is no http or https address"
+
+    def address(self) -> str:
+        """Where it is. Not to be shown to anybody.
+
+        Raises:
+            InputError: it cannot be had; the message names the reference only.
+        """
+        return self.url.resolve() if isinstance(self.url, Secret) else self.url.get_secret_value()
+
+
 class Calendar(Model):
     """When rollouts go on."""
 
@@ -148,12 +177,15 @@ class Rollout(Model):
     """Let `drift --mend` roll the last commit out to the hosts that are not as it says, in the windows."""
     domains: tuple[Literal["rule", "esxi", "datastore"], ...] = ("rule",)
     """What tells failure domains apart: the vm policy's `apart`, the machine's ESXi host, its datastores."""
+    notify: tuple[Webhook, ...] = ()
+    """Who is told what becomes of it."""
 
     @override
     def contradictions(self) -> Iterable[str]:
-        names = [gate.name for gate in self.gates]
-        for name in sorted({each for each in names if names.count(each) > 1}):
-            yield f"gates: {name} is given twice"
+        for field, names in (("gates", [gate.name for gate in self.gates]),
+                             ("notify", [webhook.name for webhook in self.notify])):  # fmt: skip
+            for name in sorted({each for each in names if names.count(each) > 1}):
+                yield f"{field}: {name} is given twice"
 
     def spec(self, gates: tuple[str, ...]) -> Spec:
         """What is written down with a rollout whose gates are called so."""
@@ -163,3 +195,16 @@ class Rollout(Model):
             approvals=frozenset(number for number, share in enumerate(self.waves) if share.approval),
             failed=self.failed.budget(), unreachable=self.unreachable.budget(), on_fail=OnFail(self.on_fail),
         )  # fmt: skip
+
+
+def settings_of(inventory: str) -> Rollout:
+    """What an inventory file says of its rollouts; the defaults when it says nothing.
+
+    Raises:
+        Refusal: its variable `rollout` is something else.
+    """
+    found = runpy.run_path(inventory).get(VARIABLE, Rollout())
+    if not isinstance(found, Rollout):
+        message = f"{inventory}: its variable {VARIABLE} is no Rollout(...) of deploys.rollout.settings"
+        raise Refusal(message)
+    return found

@@ -16,6 +16,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.model import State
 from deploys.rollout.place import person, place_of, store_of
 from deploys.rollout.store.commands import Commands, Word
+from deploys.rollout.store.outbox import undelivered, undelivered_lines
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.store import Store
 from deploys.statuses import Status
@@ -37,7 +38,11 @@ def status(ident: int | None, *, as_json: bool) -> None:
     """Show a rollout (the newest one), its waves and its hosts that are not well."""
     store = store_of(place_of(Path.cwd()))
     found = progress(store, ident if ident is not None else _newest(store))
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))
+    if as_json:
+        told = undelivered(store, found.rollout.id)
+        click.echo(json.dumps({**found.to_json(), "undelivered": told}, indent=2))
+    else:
+        click.echo("\n".join([*found.lines(), *undelivered_lines(store, found.rollout.id)]))
     sys.exit(status_of(found.rollout.state))
 
 

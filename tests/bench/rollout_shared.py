@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +54,9 @@ class Instant(Place):
     """A place where every run ends at once, and well."""
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
+    def run(
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+    ) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
 
 
@@ -70,8 +72,10 @@ class Real(Place):
         return [sys.executable, "-m", "pyinfra", scale.INVENTORY, "deploys/host.py", "-y"]
 
     @override
-    def run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
-        super().run(rollout, unit, plans)
+    def run(
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+    ) -> dict[str, HostResult]:
+        super().run(rollout, unit, plans, updated)
         said = read_results(self.state / "runs" / f"{unit.key}.json")
         return {name: said[f"@fake/{name}"] for name in unit.hosts}
 

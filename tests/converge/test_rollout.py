@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ NAMES = [f"roll-{number}" for number in range(1, 5)]
 INVENTORY = """
 from deploys.policies.files import File, Files
 from deploys.policies.services import Service, Services
-from deploys.rollout.settings import CommandGate, Rollout, Share
+from deploys.rollout.settings import CommandGate, Rollout, Share, Webhook
 from inventories._fleet import fleet, group, host
 
 web = group("web", Files(files=[File(path="/etc/motd", content="{text}\\n")]), *[{more}])
@@ -31,8 +33,30 @@ hosts = fleet(
 rollout = Rollout(
     waves=[Share(count=1), Share()], unit_hosts=2, on_fail="all go back", mend_drift=True,
     gates=[CommandGate(name="told", command=["sh", "-c", "echo $PHOTON_FLEET_WAVE $PHOTON_FLEET_HOSTS >>{told}"])],
+    notify=[Webhook(name="desk", url="{desk}", events=["begun", "ended"])],
 )
 """
+
+
+class Desk:
+    """Who is told by a webhook what becomes of rollouts."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str, str]] = []
+        told = self.told
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                told.append((body["rollout"], body["event"], body["state"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/a-secret"
 
 
 @dataclass
@@ -41,6 +65,7 @@ class Repository:
 
     path: Path
     state: Path
+    desk: Desk
 
     def git(self, *words: str) -> str:
         identity = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
@@ -49,9 +74,8 @@ class Repository:
         ).stdout
 
     def commit(self, text: str, more: str = "", db: str = "") -> None:
-        (self.path / "inventories/roll.py").write_text(
-            INVENTORY.format(text=text, more=more, db=db or text, told=self.state.parent / "told")
-        )
+        places = {"told": self.state.parent / "told", "desk": self.desk.url}
+        (self.path / "inventories/roll.py").write_text(INVENTORY.format(text=text, more=more, db=db or text, **places))
         self.git("add", "--all")
         self.git("commit", "--quiet", "-m", text)
 
@@ -65,7 +89,8 @@ class Repository:
 
 @pytest.fixture(scope="module")
 def repository(lab, tmp_path_factory) -> Repository:
-    made = Repository(tmp_path_factory.mktemp("rollout") / "repository", tmp_path_factory.mktemp("rollout") / "state")
+    place, state = tmp_path_factory.mktemp("rollout") / "repository", tmp_path_factory.mktemp("rollout") / "state"
+    made = Repository(place, state, Desk())
     names = run("git", "ls-files", "-co", "--exclude-standard").out.split("\n")
     for name in filter(None, names):
         if (ROOT / name).is_file():
@@ -86,6 +111,12 @@ def test_a_commit_goes_from_the_canary_to_all(repository, on) -> None:
     assert [(wave, len(hosts)) for wave, *hosts in told] == [("1", 1), ("2", 3)]
     found = json.loads(repository.deploys("status", "--json").out)
     assert [wave["verdicts"] for wave in found["waves"]] == [{"ok": 1}, {"ok": 3}]
+    assert repository.desk.told == [(1, "begun", "running"), (1, "ended", "done")]
+    for host in json.loads(repository.deploys("report", "1", "--format", "json").out)["hosts"]:
+        files = host["policies"]["files"]
+        assert (files["verdict"], files["passed"]) == ("changed", files["checks"])
+        assert files["checks"] > 0
+        assert files["changed"]
     command = next(path for path in (repository.state / "runs").glob("1.*.out"))
     assert "checks passed" in command.read_text()
 
@@ -100,6 +131,12 @@ def test_a_bad_commit_stops_at_the_canary_which_goes_back(repository, on) -> Non
     canary = found["unwell"][0]["host"]
     assert found["unwell"][0]["back"] == "ok"
     assert "nope.service" in found["unwell"][0]["words"]
+    assert repository.desk.told[-1] == (2, "ended", "went back")
+    (told,) = (each for each in json.loads(repository.deploys("report", "2", "--format", "json").out)["hosts"]
+               if each["name"] == canary)  # fmt: skip
+    assert {name: each["verdict"] for name, each in told["policies"].items()}["services"] == "failed"
+    assert any("nope.service" in line for line in told["policies"]["services"]["failed"])
+    assert "went back" in repository.deploys("report", "2", "--format", "markdown").out
     assert {on(name, "cat /etc/motd") for name in NAMES} == {"one\n"}
     assert found["waves"][1] == {**found["waves"][1], "state": "waiting", "verdicts": {}}
     for name in NAMES:
@@ -116,7 +153,7 @@ def controller(repository, tmp_path_factory) -> Repository:
     run("git", "clone", "--quiet", "--bare", repository.path, bare)
     repository.git("remote", "add", "origin", str(bare))
     run("git", "clone", "--quiet", bare, place / "clone")
-    return Repository(place / "clone", repository.state)
+    return Repository(place / "clone", repository.state, repository.desk)
 
 
 def test_a_merge_that_changes_one_group_rolls_out_to_its_hosts_alone(repository, controller, on) -> None:

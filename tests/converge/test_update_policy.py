@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.converge.conftest import Done, changes, converge, prove
+from tests.converge.conftest import Done, changes, converge, program, prove, run
 
 pytestmark = pytest.mark.lab
 
@@ -100,6 +100,18 @@ def test_everything_but_what_is_excluded_and_a_reboot_when_something_came(wantin
     assert after != boot
     ok(converge(inventory=inventory))
     assert on(NAME, "cat /proc/sys/kernel/random/boot_id") == after
+
+
+def test_what_a_rollout_takes_back_is_not_installed_again(wanting, version) -> None:
+    inventory = wanting('install="all", exclude=["curl*"]')
+    fix = ("deploys/fixes/roll_back.py", "-y", "--data", "why=rollout 3 goes back", "--data", "hold=true")
+    for _ in range(2):
+        done = run(program("pyinfra"), inventory, *fix)
+        assert done.status == 0, done.all
+        assert version("tree") == "2.1.0"
+    again = ok(converge(inventory=inventory))
+    assert "held back, as this host has gone back from it: " in again.err
+    assert version("tree") == "2.1.0"
 
 
 def test_what_breaks_a_service_is_rolled_back_and_no_longer_pending(wanting, version) -> None:

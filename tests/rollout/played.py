@@ -55,8 +55,13 @@ time.sleep(float((place / "seconds").read_text()))
 while hosts and (place / "hold").exists():
     time.sleep(0.05)
 bad = json.loads((place / "bad").read_text())
-bad = bad if kind == "converge" else {{}}
+bad = bad.get("updates", {{}}) if kind == "updates" else bad if kind == "converge" else {{}}
 found = {{host: {{"verdict": bad.get(host, "ok"), "changes": 1, "words": ""}} for host in hosts}}
+told = place / "told"
+if told.exists():
+    more = json.loads(told.read_text())
+    for host in found:
+        found[host] |= more["back"] if kind == "back" else more.get(host, more["*"])
 found |= {{host: {{"verdict": "failed", "busy": True, "changes": 0, "words": "another run"}} for host in busy}}
 path = os.environ["{RESULT}"]
 pathlib.Path(path + ".new").write_text(json.dumps({{"version": 1, "hosts": found}}))
@@ -78,6 +83,9 @@ class Played(Place):
     def command(self, rollout: Rollout, unit: Unit) -> list[str]:
         assert rollout.id == unit.rollout
         return [sys.executable, "-c", RUN, str(self.common or self.state), unit.key, unit.kind, *unit.hosts]
+
+    def updates_command(self, rollout: Rollout, hosts: Sequence[str]) -> list[str]:
+        return [sys.executable, "-c", RUN, str(self.common or self.state), f"{rollout.id}", "updates", *hosts]
 
 
 @dataclass(frozen=True)

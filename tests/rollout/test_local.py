@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import pytest
 from deploys.refusal import Refusal
 from deploys.rollout.local import only_controller
 from deploys.rollout.model import Answer, Budget, Kind, OnFail, Spec, State
+from deploys.rollout.plan import INSTALLED
 from deploys.rollout.store.commands import Commands
 from deploys.rollout.store.reports import audit, progress
 from tests.rollout.played import ROOT, World
@@ -47,6 +49,28 @@ def test_a_bad_canary_goes_back_and_nobody_else_is_touched(world) -> None:
     text = "\n".join(progress(world.store, ident).lines())
     assert "web-0: failed; it went back" in text
     assert "3 to come" in text
+
+
+@pytest.mark.parametrize("updates", ["ok", "failed"])
+def test_what_was_installed_goes_back_first_and_what_cannot_is_told(world, updates) -> None:
+    installed = {
+        "policy": INSTALLED,
+        "verdict": "changed",
+        "checks": 0,
+        "passed": 0,
+        "changed": ["Update"],
+        "failed": [],
+    }
+    told = {"*": {}, "web-1": {"policies": [installed]}, "back": {}}
+    (world.place.state / "told").write_text(json.dumps(told))
+    world.become(0, {"web-2": "failed", "updates": {"web-1": updates}})
+    ident = world.begin([[1], [2]], Spec(on_fail=OnFail.BACK_ALL))
+    assert world.play(ident) is State.WENT_BACK
+    kinds = [line.kind for line in world.log() if (line.host, line.word) == ("web-1", "begin")]
+    assert kinds == ["converge", "updates", "back"]
+    assert {line.host for line in world.log() if line.kind == "updates"} == {"web-1"}
+    text = "\n".join(progress(world.store, ident).lines())
+    assert ("NOT gone back: failed" in text, "its updates did not go back" in text) == (updates == "failed",) * 2
 
 
 def test_a_gate_that_says_no_takes_the_wave_back(world) -> None:

@@ -74,12 +74,14 @@ def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_a
     from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415
     from deploys.rollout.engine.work import Work  # noqa: PLC0415
     from deploys.rollout.members import ask  # noqa: PLC0415
+    from deploys.rollout.notify import sending  # noqa: PLC0415
 
     def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
         tree = place.tree(rollout.revision)
         return ask(tree, rollout.inventory, gate, wave_of(store, rollout.id, wave), GATE_SECONDS)
 
-    serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
+    with sending(store, place, _tell):
+        serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
 
 
 def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:

@@ -22,7 +22,7 @@ from deploys.rollout.place import Place, git
 from deploys.rollout.settings import Calendar
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.leases import GONE_SECONDS, claim, heard_of, held, take_over, tell_again
-from deploys.rollout.store.plans import plans_of
+from deploys.rollout.store.plans import known_of
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
 from deploys.rollout.store.store import Store
 
@@ -106,15 +106,15 @@ class Work:
                     time.sleep(LOOK_SECONDS)
 
     def _results(self, rollout: Rollout, unit: Unit) -> dict[str, HostResult]:
-        plans = plans_of(self._store.rows, unit)
+        known = known_of(self._store.rows, unit)
         try:
-            return self._place.run(rollout, unit, plans)
+            return self._place.run(rollout, unit, *known)
         except Refusal:
             pass
         try:
             # The commit may be younger than the clone.
             git(self._place.repository, "fetch", "--quiet", "--all")
-            return self._place.run(rollout, unit, plans)
+            return self._place.run(rollout, unit, *known)
         except Refusal as refusal:
             words = f"{self._machine} cannot begin the run: {refusal}"
             return dict.fromkeys(unit.hosts, HostResult(Verdict.BUSY, words=words))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deploys.refusal import Refusal
-from deploys.rollout.model import Budget, Kind, OnFail, Spec, State, Verdict
+from deploys.rollout.model import Budget, Kind, OnFail, PolicyVerdict, Spec, State, Verdict
 from deploys.rollout.plan import HostPlan
 from deploys.rollout.store.database import Row
 from deploys.rollout.waves import Wave
@@ -36,6 +36,8 @@ class New:
     calendar: str
     """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
+    webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name -> the events that it is told."""
     plans: Mapping[str, HostPlan] = field(default_factory=dict)
     """What each host may be changed in; its runs are held to that. Empty when there is no plan."""
 
@@ -76,12 +78,35 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class PolicyResult:
+    """What came of a policy on a host.
+
+    Args:
+        checks, passed: of its proof.
+        changed: names of the operations that changed something, as the run shows them.
+        failed: the checks that did not pass, each with what it proves, and operations that failed.
+    """
+
+    policy: str
+    verdict: PolicyVerdict
+    checks: int = 0
+    passed: int = 0
+    changed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HostResult:
-    """What came of a host in a unit. `words` are what a person is to know, one sentence a line."""
+    """What came of a host in a unit. `words` are what a person is to know, one sentence a line.
+
+    `advisories` are the ids of those that are open on the host; None where the run did not look.
+    """
 
     verdict: Verdict
     changes: int = 0
     words: str = ""
+    policies: tuple[PolicyResult, ...] = ()
+    advisories: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

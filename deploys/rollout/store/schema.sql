@@ -42,3 +42,22 @@ CREATE TABLE IF NOT EXISTS plan (
   rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, plan TEXT NOT NULL, PRIMARY KEY (rollout, name)
 );
 CREATE TABLE machine (name TEXT PRIMARY KEY, seen TEXT NOT NULL);
+
+-- version 3
+CREATE TABLE host_report (
+  rollout INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, at TEXT NOT NULL, policies TEXT NOT NULL,
+  more TEXT NOT NULL, advisories TEXT, PRIMARY KEY (rollout, name, kind)
+);
+CREATE TABLE newest (
+  name TEXT PRIMARY KEY, rollout INTEGER NOT NULL, kind TEXT NOT NULL, verdict TEXT NOT NULL, at TEXT NOT NULL,
+  proved TEXT NOT NULL
+);
+CREATE TABLE webhook (
+  rollout INTEGER NOT NULL REFERENCES rollout, name TEXT NOT NULL, events TEXT NOT NULL, PRIMARY KEY (rollout, name)
+);
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY, rollout INTEGER NOT NULL, webhook TEXT NOT NULL, event TEXT NOT NULL, message TEXT NOT NULL,
+  at TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due TEXT NOT NULL,
+  words TEXT NOT NULL DEFAULT '', FOREIGN KEY (rollout, webhook) REFERENCES webhook
+);
+CREATE INDEX outbox_by_due ON outbox (state, due);

@@ -12,6 +12,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, decide
 from deploys.rollout.model import Answer, Kind, State, UnitState, View, WaveState
 from deploys.rollout.store.database import Connection, Database, Row
+from deploys.rollout.store.outbox import Event, on_approval, told, wanted
 from deploys.rollout.store.plans import plan_rows
 from deploys.rollout.store.rows import Backoff, HostResult, New, Rollout, Unit, rollout_of, spec_to_text, unit_of
 from deploys.rollout.store.view import view_of
@@ -106,6 +107,9 @@ class Store:
             db.executemany("INSERT INTO plan (rollout, name, plan) VALUES (?, ?, ?)", plan_rows(ident, new.plans))
             lock(db, ident)
             audited(db, ident, at, new.who, "begun", new.why)
+            wanted(db, ident, dict(new.webhooks))
+            told(db, ident, Event.BEGUN, "", at)
+            on_approval(db, ident, 0, at)
             self.dispatch.wake(db, ident)
             return ident
 

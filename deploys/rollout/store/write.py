@@ -10,6 +10,8 @@ from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Become, Enter, Start
 from deploys.rollout.model import Kind, State, UnitState, Verdict, WaveState
 from deploys.rollout.store.database import Connection
+from deploys.rollout.store.outbox import on_state, on_wave
+from deploys.rollout.store.policies import reported
 from deploys.rollout.store.rows import Backoff, HostResult, Unit, unit_of
 
 _SILENT = HostResult(Verdict.UNKNOWN, words="the run ended without a word on it")
@@ -84,6 +86,7 @@ def enter(db: Connection, ident: int, number: int, state: WaveState, words: str,
         "UPDATE wave SET state = ?, since = ?, words = ? WHERE rollout = ? AND number = ?",
         (state, at.isoformat(), words, ident, number),
     )
+    on_wave(db, ident, number, state, words, at)
     if state is not WaveState.BACK:
         return
     # Only what was touched goes back, each host once however often it was tried.
@@ -104,6 +107,7 @@ def enter(db: Connection, ident: int, number: int, state: WaveState, words: str,
 def become(db: Connection, ident: int, state: State, words: str, at: datetime) -> None:
     """A rollout comes into a state; with its end its hosts are free."""
     db.execute("UPDATE rollout SET state = ?, words = ?, since = ? WHERE id = ?", (state, words, at.isoformat(), ident))
+    on_state(db, ident, state, words, at)
     if state.ended:
         db.execute("DELETE FROM host_lock WHERE rollout = ?", (ident,))
 
@@ -166,3 +170,4 @@ def _write(db: Connection, unit: Unit, results: Mapping[str, HostResult], at: da
     )
     when = at.isoformat()
     _audit(db, [(unit.rollout, when, "", f"{unit.kind} {each.verdict}", name) for name, each in results.items()])
+    reported(db, unit, results, at)
