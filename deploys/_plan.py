@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
@@ -23,7 +23,7 @@ from operations._contain import ASSUMED, FAILURES
 
 _FAILING: dict[str, list[str]] = {}
 """Host name -> what its policies say and is not so."""
-POLICIES: dict[str, dict[str, str]] = {}
+_POLICIES: dict[str, dict[str, str]] = {}
 """Host name -> operation (its hash) -> the policy that it belongs to."""
 _UNKNOWN: dict[str, dict[str, str]] = {}
 """Host name -> policy -> why it cannot be told what it would change."""
@@ -41,18 +41,23 @@ def planned(policy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mine = POLICIES.setdefault(target.name, {})
+        mine = _POLICIES.setdefault(target.name, {})
         mine |= dict.fromkeys(islice(operations, before, None), policy)
         if target in state.failed_hosts:
             words = FAILURES.get(target.name, ["it could not be read"])[-1]
             _UNKNOWN.setdefault(target.name, {})[policy] = "not looked at any more" if failed else words
 
 
+def policies_in(name: str) -> Mapping[str, str]:
+    """Operation of a host -> the policy that it belongs to, in the order of the run."""
+    return _POLICIES.get(name, {})
+
+
 def plan_of(run: State, member: Host) -> HostPlan:
     """What the run, which is prepared and not carried out yet, would change on a host."""
     if member not in run.activated_hosts:
         return HostPlan(reached=False)
-    mine, assumed = POLICIES.get(member.name, {}), ASSUMED.get(member.name, {})
+    mine, assumed = _POLICIES.get(member.name, {}), ASSUMED.get(member.name, {})
     steps = []
     for name, data in run.ops[member].items():
         if name not in mine or not (data.operation_meta.will_change or name in assumed):

@@ -16,13 +16,16 @@ _MOST_ROWS = 40
 _MOST_NAMES = 5
 _MOST_LETTERS = 300
 _MARKUP = re.compile(r"([\\`*_\[\]|~#])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": "&#58;//"}
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_TAKEN = re.compile(r"[@#!$%~](?=\w)|:(?=//)|www(?=\.)|^(?=/)")
+"""What GitHub and GitLab take for a person, a thread, a link or a command, also where it is no Markdown."""
 
 
 def plain(text: str) -> str:
     """Words from outside, with nothing in them that would be markup, a link or the name of a person to be told."""
     line = " ".join(text.split())
-    line = _MARKUP.sub(r"\\\1", line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}...")
+    line = line if len(line) <= _MOST_LETTERS else f"{line[:_MOST_LETTERS]}..."
+    line = _MARKUP.sub(r"\\\1", _TAKEN.sub(lambda found: f"{found[0]}\N{ZERO WIDTH SPACE}", line))
     for found, instead in _ENTITIES.items():
         line = line.replace(found, instead)
     return line

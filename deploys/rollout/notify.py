@@ -108,18 +108,9 @@ def post_all(webhook: Webhook, bodies: Sequence[Mapping[str, Any]]) -> list[str]
 
 
 def post(webhook: Webhook, body: Mapping[str, Any]) -> str:
-    """Post one message; why it was not taken, without a word of the address.
-
-    Source of the formats: Slack's "Sending messages using incoming webhooks"; the header is that of the IETF's draft
-    "The Idempotency-Key HTTP Header Field".
-    """
-    given = {"text": slack_text(body)} if webhook.kind == "slack" else body
-    headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{body["key"]}"', "User-Agent": "photon-fleet"}
+    """Post one message; why it was not taken, without a word of the address."""
     try:
-        request = urllib.request.Request(webhook.address(), json.dumps(given).encode(), headers, method="POST")  # noqa: S310
-        if request.type not in {"http", "https"}:
-            return "its url is no http or https address"
-        with urllib.request.build_opener(_Straight).open(request, timeout=webhook.seconds) as answer:
+        with urllib.request.build_opener(_Straight).open(_request(webhook, body), timeout=webhook.seconds) as answer:
             answer.read(1 << 16)
     except urllib.error.HTTPError as error:
         return f"the answer has the status {error.code}"
@@ -128,9 +119,34 @@ def post(webhook: Webhook, body: Mapping[str, Any]) -> str:
     except urllib.error.URLError as error:
         reason = error.reason
         return f"no answer: {getattr(reason, 'strerror', None) or type(reason).__name__}"
+    except Refusal as error:
+        return str(error)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return f"no answer: {type(error).__name__}"
     return ""
+
+
+def _request(webhook: Webhook, body: Mapping[str, Any]) -> urllib.request.Request:
+    """What is posted.
+
+    Source of the formats: Slack's "Sending messages using incoming webhooks"; the header is that of the IETF's draft
+    "The Idempotency-Key HTTP Header Field".
+
+    Raises:
+        Refusal: the address or the token cannot be had or used; the message holds neither.
+    """
+    given = {"text": slack_text(body)} if webhook.kind == "slack" else body
+    headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{body["key"]}"', "User-Agent": "photon-fleet"}
+    request = urllib.request.Request(webhook.address(), json.dumps(given).encode(), headers, method="POST")  # noqa: S310
+    if request.type not in {"http", "https"}:
+        message = "its url is no http or https address"
+        raise Refusal(message)
+    if webhook.token is not None:
+        if request.type != "https":
+            message = "its token is sent over https alone"
+            raise Refusal(message)
+        request.add_unredirected_header("Authorization", f"Bearer {webhook.token.resolve()}")
+    return request
 
 
 class _Straight(urllib.request.HTTPRedirectHandler):

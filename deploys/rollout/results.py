@@ -27,13 +27,13 @@ from deploys.rollout.store.rows import HostResult, PolicyResult
 
 VERSION = 1
 _MOST_LETTERS = 4000
-_UNFIT = "\N{REPLACEMENT CHARACTER}"
 _MOST_POLICIES = 64
 _MOST_LINES = 20
 _LINE_LETTERS = 160
 _MOST_ADVISORIES = 200
 _ALL_LINES = 200
 """Changes and failures of all policies of a host together."""
+_UNFIT = "\N{REPLACEMENT CHARACTER}"
 
 
 def write_results(results: Mapping[str, HostResult]) -> None:
@@ -75,16 +75,16 @@ def read_results(path: Path) -> dict[str, HostResult]:
 def _result(entry: Mapping[str, Any]) -> HostResult:
     advisories = entry.get("advisories")
     return HostResult(
-        _verdict(entry), int(entry["changes"]), str(entry["words"]),
+        _verdict(entry), int(entry["changes"]), plain(str(entry["words"])),
         tuple(_policy(each) for each in entry.get("policies", ())),
-        None if advisories is None else tuple(map(str, advisories)),
+        None if advisories is None else tuple(plain(str(each)) for each in advisories),
     )  # fmt: skip
 
 
 def _policy(entry: Mapping[str, Any]) -> PolicyResult:
     return PolicyResult(
-        str(entry["policy"]), PolicyVerdict(entry["verdict"]), int(entry["checks"]), int(entry["passed"]),
-        tuple(map(str, entry["changed"])), tuple(map(str, entry["failed"])),
+        plain(str(entry["policy"])), PolicyVerdict(entry["verdict"]), int(entry["checks"]), int(entry["passed"]),
+        tuple(plain(str(each)) for each in entry["changed"]), tuple(plain(str(each)) for each in entry["failed"]),
     )  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""What a run says of the policies of a host, for who has started it: see results.py.
-
-Which operation is of which policy was noted while the run was planned; the rest is told when it has ended.
-"""
+"""What a run says of the policies of a host, for who has started it: see results.py."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Sequence
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from deploys._plan import POLICIES
+from deploys._plan import policies_in
 from deploys.rollout.model import PolicyVerdict
 from deploys.rollout.plan import INSTALLED
 from deploys.rollout.store.rows import PolicyResult
@@ -26,11 +23,11 @@ def policies_of(run: State, member: Host, verdicts: Sequence[Verdict] | None) ->
         member: the host.
         verdicts: of its proof; None when the run did not come so far.
     """
+    policy_of = policies_in(member.name)
     changed: dict[str, list[str]] = {}
     failed: dict[str, list[str]] = {}
-    known = POLICIES.get(member.name, {})
     for operation, data in run.ops[member].items():
-        policy, meta = known.get(operation), data.operation_meta
+        policy, meta = policy_of.get(operation), data.operation_meta
         if policy is None or not meta.is_complete():
             continue
         names = ", ".join(sorted(run.op_meta[operation].names))
@@ -38,8 +35,10 @@ def policies_of(run: State, member: Host, verdicts: Sequence[Verdict] | None) ->
             failed.setdefault(policy, []).append(names)
         elif meta.did_change():
             changed.setdefault(policy, []).append(names)
-    declared = dict.fromkeys(known.values())
-    return tuple(_policy(name, verdicts, changed.get(name, ()), failed.get(name, ())) for name in declared)
+    return tuple(
+        _policy(name, verdicts, changed.get(name, ()), failed.get(name, ()))
+        for name in dict.fromkeys(policy_of.values())
+    )
 
 
 def _policy(

@@ -129,12 +129,16 @@ class Webhook(Item):
     kind: Literal["generic", "slack"] = "generic"
     """`slack`: a text, as incoming webhooks of Slack, Mattermost and Rocket.Chat take it; `generic`: all as JSON."""
     events: tuple[Event, ...] = (Event.BEGUN, Event.WAITS, Event.BACK, Event.ENDED)
+    token: Secret | None = None
+    """Sent as a bearer token."""
     seconds: Annotated[float, Field(gt=0, le=60)] = 10
 
     @override
     def contradictions(self) -> Iterable[str]:
         if isinstance(self.url, SecretStr) and not re.match(r"https?://", self.url.get_secret_value()):
             yield "url: it is no http or https address"
+        elif isinstance(self.url, SecretStr) and self.token is not None and self.url.get_secret_value()[4] != "s":
+            yield "token: it is sent over https alone"
 
     def address(self) -> str:
         """Where it is. Not to be shown to anybody.
@@ -173,12 +177,12 @@ class Rollout(Model):
     unit_hosts: Annotated[int, Field(ge=1, le=200)] = 20
     """How many hosts one run takes."""
     on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
+    notify: tuple[Webhook, ...] = ()
+    """Who is told what becomes of it."""
     mend_drift: bool = False
     """Let `drift --mend` roll the last commit out to the hosts that are not as it says, in the windows."""
     domains: tuple[Literal["rule", "esxi", "datastore"], ...] = ("rule",)
     """What tells failure domains apart: the vm policy's `apart`, the machine's ESXi host, its datastores."""
-    notify: tuple[Webhook, ...] = ()
-    """Who is told what becomes of it."""
 
     @override
     def contradictions(self) -> Iterable[str]:

@@ -172,12 +172,11 @@ def different(session: Session, name: str, commands: list[str]) -> list[str]:
     return commands
 
 
-@pytest.mark.parametrize("state", ["fresh", "half", "converged"])
+@pytest.mark.parametrize("state", ["half", "converged"])
 def test_every_read_of_the_policies_answers_the_same_bytes(known_commands, lab, state: str) -> None:
     assert len(known_commands) > 60
-    if state != "converged":
-        lab.reset("web-1")
     if state == "half":
+        lab.reset("web-1")
         assert converge("--limit", "web-1", "--data", "only=packages,ssh").status == 0
     with loaded(INVENTORY, ["web-1"]) as fresh:
         connect(fresh)

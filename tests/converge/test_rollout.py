@@ -7,14 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.converge.conftest import ROOT, Done, run
+from tests.rollout.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.lab
 
@@ -38,34 +38,13 @@ rollout = Rollout(
 """
 
 
-class Desk:
-    """Who is told by a webhook what becomes of rollouts."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[int, str, str]] = []
-        told = self.told
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                told.append((body["rollout"], body["event"], body["state"]))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/a-secret"
-
-
 @dataclass
 class Repository:
     """A repository of a fleet, with this project's own code in it as it is now."""
 
     path: Path
     state: Path
-    desk: Desk
+    desk: Receiver
 
     def git(self, *words: str) -> str:
         identity = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
@@ -88,9 +67,13 @@ class Repository:
 
 
 @pytest.fixture(scope="module")
-def repository(lab, tmp_path_factory) -> Repository:
+def repository(lab, tmp_path_factory) -> Iterator[Repository]:
     place, state = tmp_path_factory.mktemp("rollout") / "repository", tmp_path_factory.mktemp("rollout") / "state"
-    made = Repository(place, state, Desk())
+    with receiving() as desk:
+        yield _made(Repository(place, state, desk))
+
+
+def _made(made: Repository) -> Repository:
     names = run("git", "ls-files", "-co", "--exclude-standard").out.split("\n")
     for name in filter(None, names):
         if (ROOT / name).is_file():

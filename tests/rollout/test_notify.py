@@ -6,7 +6,6 @@ import json
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -22,42 +21,15 @@ from deploys.rollout.store.outbox import delivered, take, undelivered, undeliver
 from deploys.rollout.store.rows import New
 from deploys.rollout.waves import Wave
 from tests.rollout.played import World
+from tests.rollout.receiver import TOKEN, receiving
 
 ALL = ("begun", "wave", "waits", "back", "ended")
-TOKEN = "T0KEN-that-nobody-may-see"
-
-
-class Receiver:
-    """A webhook that answers as it is told, and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.got: list[tuple[str, dict[str, str], dict]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status = receiver.statuses.pop(0) if receiver.statuses else 200
-                receiver.got.append((self.path, dict(self.headers), body))
-                self.send_response(status)
-                self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/{TOKEN}"
 
 
 @pytest.fixture
 def receiver():
-    found = Receiver()
-    threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with receiving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -67,7 +39,7 @@ def world(tmp_path):
 
 def begin(world: World, events=ALL, spec: Spec | None = None, inventory: str = "fleet.py") -> int:
     waves = [Wave("canary", (("web-0",),)), Wave("the rest", (("web-1", "web-2"),))]
-    new = New(inventory, "c0ffee", "0ff1ce", "ann", "a test", spec or Spec(), "{}", waves, {"chat": events})
+    new = New(inventory, "c0ffee", "0ff1ce", "ann", "a test", spec or Spec(), "{}", waves, webhooks={"chat": events})
     return world.store.create(new)
 
 
@@ -204,6 +176,18 @@ def test_the_checkout_knows_the_address_and_nobody_else(world, receiver, tmp_pat
     database = b"".join(path.read_bytes() for path in world.place.state.glob("rollouts.sqlite*"))
     assert TOKEN.encode() not in database
     assert TOKEN not in "".join(capfd.readouterr())
+
+
+def test_a_token_is_sent_over_https_alone(receiver, monkeypatch) -> None:
+    monkeypatch.setenv("HOOK", receiver.url)
+    hook = Webhook(name="desk", url=Secret.env("HOOK"), token=Secret.env("NOT_THERE"))
+    assert post(hook, {"key": "k"}) == "its token is sent over https alone"
+    monkeypatch.setenv("THERE", "https://127.0.0.1:1/")
+    hook = Webhook(name="desk", url=Secret.env("THERE"), token=Secret.env("NOT_THERE"))
+    assert post(hook, {"key": "k"}) == "Secret.env('NOT_THERE'): no such environment variable"
+    assert receiver.got == []
+    with pytest.raises(InputError, match="token: it is sent over https alone"):
+        Webhook(name="desk", url="http://desk.example.com/", token=Secret.env("TOKEN"))
 
 
 def test_a_redirect_is_not_followed(receiver) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -19,21 +18,13 @@ from deploys.report.junit import junit
 from deploys.report.markdown import markdown, plain
 from deploys.report.metrics import MOST_HOSTS, metrics
 from deploys.report.read import of_fleet, of_names, of_rollout
-from deploys.rollout.model import Answer, Kind, OnFail, PolicyVerdict, Spec, State, UnitState, Verdict
+from deploys.rollout.model import Answer, OnFail, PolicyVerdict, Spec, State, Verdict
 from deploys.rollout.store.policies import hosts_in, hosts_of_fleet
-from deploys.rollout.store.rows import Backoff, HostResult, PolicyResult, Unit
-from deploys.rollout.store.write import finish as finish_unit
+from deploys.rollout.store.rows import HostResult, PolicyResult
 from tests.rollout.played import World
+from tests.rollout.reported import NOW, Seen, finish, told
 
 EVIL = "<script>alert(1)</script>"
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def told(verdict: str, changed=(), failed=(), **more) -> dict:
-    files = {"policy": "files", "verdict": verdict, "checks": 3, "passed": 3 - len(failed), "changed": list(changed),
-             "failed": list(failed)}  # fmt: skip
-    ssh = {"policy": "ssh", "verdict": "proved", "checks": 9, "passed": 9, "changed": [], "failed": []}
-    return {"policies": [ssh, files], **more}
 
 
 @pytest.fixture(scope="module")
@@ -102,29 +93,9 @@ def test_the_fleet_is_the_newest_word_and_the_age_of_the_last_proof(world) -> No
     ]  # fmt: skip
 
 
-class _Seen(HTMLParser):
-    """The tags of a page, those that were not closed, and what it would fetch."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.fetched: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in {"src", "href", "style"} or name.startswith("on")]
-        if tag not in {"meta", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_needs_nothing_from_elsewhere_and_holds_no_script(report) -> None:
     text = html(report)
-    seen = _Seen(text)
+    seen = Seen(text)
     assert (seen.open, seen.fetched) == ([], [])
     assert "script" not in seen.tags
     style = re.search("<style>(.*)</style>", text, re.DOTALL)[1]
@@ -144,15 +115,17 @@ def test_what_comes_from_outside_is_text_everywhere(tmp_path) -> None:
     for text in (html(found), html(found, live=True), html(of_fleet(world.store, NOW), live=True)):
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert" in text
-        assert _Seen(text).open == []
+        assert Seen(text).open == []
     for lines in (markdown(found), junit(f"{EVIL}", lambda: hosts_in(world.store, 1))):
         assert "<script" not in "\n".join(lines)
 
 
 def test_markdown_tells_nobody_links_nothing_and_keeps_its_tables() -> None:
-    assert plain("@all see https://evil.example | `x`\n#3 *b*") == (
-        "&#64;all see https&#58;//evil.example \\| \\`x\\` \\#3 \\*b\\*"
+    assert plain("@all see https://evil.example | `x`\n#3 *b* <i>").replace("\u200b", "_") == (
+        "@_all see https:_//evil.example \\| \\`x\\` \\#_3 \\*b\\* &lt;i&gt;"
     )
+    assert plain("/close !7 www.evil.example").replace("\u200b", "_") == "_/close !_7 www_.evil.example"
+    assert plain("web-1: 100 % of 3 hosts, a@b") == "web-1: 100 % of 3 hosts, a@\u200bb"
 
 
 def test_the_comment_on_a_merge_request(report) -> None:
@@ -193,20 +166,6 @@ def test_the_document_for_programs(world, report) -> None:
     assert [phase["state"] for phase in found["phases"]][:2] == ["open", "baking"]
     empty = json.loads("\n".join(document(of_fleet(world.store, NOW, []), lambda: iter(()))))
     assert (empty["kind"], empty["hosts"], empty["total"]) == ("fleet", [], 0)
-
-
-def finish(world: World, results: dict[str, HostResult], units=None, why: str = "a test") -> None:
-    """A rollout whose first unit has ended so."""
-    from deploys.rollout.store.rows import New  # noqa: PLC0415
-    from deploys.rollout.waves import Wave  # noqa: PLC0415
-
-    names = tuple(results)
-    rest = tuple((f"web-{number}",) for number in range(1, len((units or [[1]])[0])))
-    new = New("fleet.py", "c0ffee", "0ff1ce", "ann", why, Spec(), "{}", [Wave("all", (names, *rest))])
-    ident = world.store.create(new)
-    with world.store.writing() as db:
-        db.execute("UPDATE unit SET state = ?, attempt = 1 WHERE rollout = ? AND id = 1", (UnitState.RUNNING, ident))
-        finish_unit(db, Unit(1, ident, 0, Kind.CONVERGE, 1, names), results, NOW, Backoff())
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from deploys.rollout.store.outbox import delivered, take, undelivered
 from deploys.rollout.store.rows import New
 from deploys.rollout.waves import Wave
 from tests.rollout.played import World
-from tests.rollout.test_reports import told
+from tests.rollout.reported import told
 
 
 def test_a_rollout_is_reported_measured_and_told(store, tmp_path) -> None:
@@ -23,7 +23,7 @@ def test_a_rollout_is_reported_measured_and_told(store, tmp_path) -> None:
     waves = [Wave("canary", (("web-0",),)), Wave("the rest", (("web-1", "web-2"),))]
     spec = Spec(approvals=frozenset({0}))
     webhooks = {"chat": ("waits", "ended")}
-    ident = store.create(New("fleet.py", "c0ffee", "0ff1ce", "ann", "a test", spec, "{}", waves, webhooks))
+    ident = store.create(New("fleet.py", "c0ffee", "0ff1ce", "ann", "a test", spec, "{}", waves, webhooks=webhooks))
     with store.writing(ident) as db:
         db.execute("UPDATE wave SET approved = 'bob' WHERE rollout = ?", (ident,))
     assert world.play(ident) is State.STOPPED

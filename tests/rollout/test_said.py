@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from deploys.rollout import RESULT
 from deploys.rollout.model import PolicyVerdict, Verdict
+from deploys.rollout.plan import INSTALLED
 from deploys.rollout.results import bounded, read_results, write_results
+from deploys.rollout.said import advisories_of
 from deploys.rollout.store.rows import HostResult, PolicyResult
+from operations._updates import left_open
+from operations.updates import OPEN, Open
 from tests.bench.scale import ROOT
 
 INVENTORY = """
@@ -93,3 +98,19 @@ def test_however_much_a_run_says_of_a_host_little_is_kept() -> None:
     assert len(repr(found)) < 100_000
     assert found.policies[0].changed[-1] == "and 981 more"
     assert bounded(found) == found
+
+
+@pytest.mark.parametrize(("verdict", "open_now"), [
+    (PolicyVerdict.CHANGED, ("PHSA-2",)), (PolicyVerdict.PROVED, ("PHSA-1", "PHSA-2")),
+    (PolicyVerdict.FAILED, ("PHSA-1", "PHSA-2")),
+])  # fmt: skip
+def test_an_update_that_was_installed_leaves_open_what_it_did_not_take(monkeypatch, verdict, open_now) -> None:
+    advisories = [
+        {"id": "PHSA-1", "packages": ["curl-8.12.0-1.ph5.x86_64", "curl-devel-8.12.0-1.ph5.x86_64"]},
+        {"id": "PHSA-2", "packages": ["linux-esx-6.1.1-1.ph5.x86_64"]},
+    ]
+    left = left_open(advisories, {"curl": [], "linux-esx": []}, ["curl"])
+    monkeypatch.setitem(OPEN, "web-1", Open(("PHSA-1", "PHSA-2"), tuple(left)))
+    policies = [PolicyResult(INSTALLED, verdict)]
+    assert advisories_of(SimpleNamespace(name="web-1"), policies) == open_now
+    assert advisories_of(SimpleNamespace(name="web-2"), policies) is None

@@ -28,16 +28,21 @@ from deploys.rollout.store.postgres import Postgres
 from deploys.rollout.store.rows import HostResult
 from deploys.rollout.store.schema import VERSION
 from tests.rollout.played import ROOT, SOON, Played, World, new
+from tests.rollout.receiver import receiving
 
 SECRET = "hunter2"
 INVENTORY = """
-from deploys.rollout.settings import Most, Rollout, Share
+from deploys.policies.secret import Secret
+from deploys.rollout.settings import Most, Rollout, Share, Webhook
 from deploys.policies.files import File, Files
 from inventories._fleet import fleet, group, host
 
 web = group("web", Files(files=[File(path="/etc/motd", content="hello")]))
 hosts = fleet(*(host(f"web-{n}", web, address="127.0.0.1", ssh_port=9, ssh_user="root") for n in range(2)))
-rollout = Rollout(waves=[Share(count=1), Share()], unreachable=Most(whole_percent=100))
+rollout = Rollout(
+    waves=[Share(count=1), Share()], unreachable=Most(whole_percent=100),
+    notify=[Webhook(name="desk", url=Secret.env("DESK"), events=["begun", "ended"])],
+)
 """
 
 
@@ -168,6 +173,12 @@ def test_what_a_run_says_of_a_host_that_is_busy_is_failed_for_an_older_controlle
 
 
 @pytest.fixture
+def receiver():
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
 def repository(tmp_path) -> Path:
     """A repository of a fleet whose hosts nobody can reach, with this project's own code in it."""
     place = tmp_path / "repository"
@@ -188,8 +199,9 @@ def repository(tmp_path) -> Path:
     return place
 
 
-def test_a_rollout_is_begun_here_and_carried_out_by_a_worker(repository, prepared, tmp_path) -> None:
-    env = {DATABASE: prepared, "PYTHONPATH": str(repository), "PHOTON_FLEET_STATE": str(tmp_path / "state")}
+def test_a_rollout_is_begun_here_and_carried_out_by_a_worker(repository, prepared, receiver, tmp_path) -> None:
+    env = {DATABASE: prepared, "PYTHONPATH": str(repository), "PHOTON_FLEET_STATE": str(tmp_path / "state"),
+           "DESK": receiver.url}  # fmt: skip
     worker = subprocess.Popen(
         [sys.executable, "-m", "deploys", "worker", "--name", "one"], cwd=repository, env={**os.environ, **env},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -205,5 +217,6 @@ def test_a_rollout_is_begun_here_and_carried_out_by_a_worker(repository, prepare
         worker.terminate()
         said = worker.communicate(timeout=30)[0]
     assert worker.returncode == 0, said
+    assert receiver.told[:2] == [(1, "begun", "running"), (1, "ended", "done")]
     assert "worker one of machine" in said
     assert "the next worker of this machine waits for them" in said

@@ -36,10 +36,10 @@ class New:
     calendar: str
     """Windows and freezes, as JSON."""
     waves: Sequence[Wave]
-    webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name -> the events that it is told."""
     plans: Mapping[str, HostPlan] = field(default_factory=dict)
     """What each host may be changed in; its runs are held to that. Empty when there is no plan."""
+    webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name -> the events that it is told."""
 
 
 @dataclass(frozen=True)
