@@ -75,7 +75,7 @@ class Real(Place):
     def run(
         self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
     ) -> dict[str, HostResult]:
-        super().run(rollout, unit, plans)
+        super().run(rollout, unit, plans, updated)
         said = read_results(self.state / "runs" / f"{unit.key}.json")
         return {name: said[f"@fake/{name}"] for name in unit.hosts}
 
