@@ -138,7 +138,8 @@ def names(chosen: Sequence[Vm]) -> list[str]:
 
 def _host(vm: Vm, name: str, given: Sequence[Group | Policy], rule: AddressRule, data: dict[str, Any]) -> Host:
     place = rule.of(vm) if vm.power == "on" else None
-    known: dict[str, Any] = {"vm_uuid": vm.uuid, "vm_path": vm.path, "vm_tags": dict(vm.tags), "vm_machine": vm}
+    known: dict[str, Any] = {"vm_uuid": vm.uuid, "vm_path": vm.path, "vm_tags": dict(vm.tags)}
+    known |= {"vm_esxi": vm.host, "vm_datastores": list(vm.datastores)}
     if place is None:
         known[_WHY_NOT] = rule.reason(vm)
     return host(name, *given, address=place or name, **{**known, **data})

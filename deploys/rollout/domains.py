@@ -7,18 +7,26 @@ begins (a machine that moves afterwards stays in its wave).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra.api.host import Host
 
 from deploys.errors import InputError
 from deploys.policies.vm import Vm
-from deploys.vsphere.rows import Vm as Machine
 from inventories._merge import Effective
 
 READ_SECONDS = 600
 """What was read of a vCenter this recently serves without asking it again."""
 _MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """Where a host's machine is."""
+
+    esxi: str
+    datastores: tuple[str, ...]
 
 
 def domains_of(members: Sequence[Host], asked: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -36,12 +44,12 @@ def domains_of(members: Sequence[Host], asked: Iterable[str]) -> dict[str, froze
     return {member.name: frozenset(_of(member, kinds, machines)) for member in members}
 
 
-def _of(member: Host, kinds: set[str], machines: Mapping[str, Machine]) -> Iterable[str]:
+def _of(member: Host, kinds: set[str], machines: Mapping[str, _Machine]) -> Iterable[str]:
     policy = _policy(member)
     if "rule" in kinds and policy is not None and policy.apart:
         yield f"rule:{policy.apart}"
     if "esxi" in kinds:
-        yield f"esxi:{machines[member.name].host}"
+        yield f"esxi:{machines[member.name].esxi}"
     if "datastore" in kinds:
         yield from (f"datastore:{name}" for name in machines[member.name].datastores)
 
@@ -52,22 +60,23 @@ def _policy(member: Host) -> Vm | None:
     return policy if isinstance(policy, Vm) else None
 
 
-def _machines(members: Sequence[Host]) -> dict[str, Machine]:
+def _machines(members: Sequence[Host]) -> dict[str, _Machine]:
     from deploys.vsphere.inventory import read  # noqa: PLC0415 - pyvmomi's import is for those that have a vCenter
     from deploys.vsphere.record import DEFAULT, known  # noqa: PLC0415 - likewise
 
-    found: dict[str, Machine] = {}
+    found: dict[str, _Machine] = {}
     lost = []
     for member in members:
         policy = _policy(member)
-        machine = member.data.get("vm_machine")
-        if isinstance(machine, Machine):
-            found[member.name] = machine
+        esxi = member.data.get("vm_esxi")
+        if esxi:
+            found[member.name] = _Machine(esxi, tuple(member.data.get("vm_datastores") or ()))
         elif policy is not None and policy.vcenter is not None:
             written = known(Path(member.data.get("vm_record") or DEFAULT)).get(member.name)
             rows = {row.uuid: row for row in read(policy.vcenter, max_age=READ_SECONDS).vms}
             if written is not None and written.uuid in rows:
-                found[member.name] = rows[written.uuid]
+                row = rows[written.uuid]
+                found[member.name] = _Machine(row.host, row.datastores)
         if member.name not in found:
             lost.append(member.name)
     if lost:
