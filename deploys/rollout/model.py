@@ -139,6 +139,7 @@ class Spec:
         bake_seconds: of each wave, by its number from 0; the last one goes for all that follow.
         approvals: numbers of the waves that a person lets begin.
         parallel: how many units run at once.
+        snapshots: whether each machine has one taken before its run, which its way back begins with.
     """
 
     gates: tuple[str, ...] = ()
@@ -148,6 +149,7 @@ class Spec:
     failed: Budget = field(default_factory=Budget)
     unreachable: Budget = field(default_factory=lambda: Budget(wave=None, whole_percent=10.0))
     on_fail: OnFail = OnFail.STOP
+    snapshots: bool = False
 
     def bake(self, wave: int) -> float:
         """How many seconds a wave bakes."""

@@ -38,6 +38,22 @@ _OLD_SECONDS = 86400.0
 
 
 @dataclass(frozen=True)
+class Fix:
+    """A fix that goes with a unit. `lost` is what is so of a host for which it did not go well."""
+
+    name: str
+    file: str
+    data: tuple[str, ...]
+    lost: str
+
+
+_SNAPSHOT = "name=rollout-{rollout}"
+UPDATES = Fix("updates", "deploys/fixes/roll_back.py", ("hold=true",), "its updates did not go back")
+SNAPSHOT = Fix("snapshot", "deploys/fixes/vm_snapshot.py", (_SNAPSHOT, "hours=72"), "no snapshot could be taken")
+REVERT = Fix("revert", "deploys/fixes/vm_revert.py", (_SNAPSHOT,), "its machine did not go back to its snapshot")
+
+
+@dataclass(frozen=True)
 class Place:
     """Where rollouts of a repository keep what is not a row: checkouts, and what runs have said.
 
@@ -98,13 +114,13 @@ class Place:
         program = str(Path(sys.executable).with_name("pyinfra"))
         return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
 
-    def updates_command(self, rollout: Rollout, hosts: Sequence[str]) -> list[str]:
-        """The command line that takes back what the rollout has installed on hosts."""
+    def fix_command(self, rollout: Rollout, fix: Fix, hosts: Sequence[str]) -> list[str]:
+        """The command line of a fix that goes with a unit."""
         limits = [word for name in hosts for word in ("--limit", name)]
-        about = f"rollout {rollout.id} goes back: {rollout.why}"
         program = str(Path(sys.executable).with_name("pyinfra"))
-        fix = "deploys/fixes/roll_back.py"
-        return [program, rollout.inventory, fix, "-y", *limits, "--data", f"why={about}", "--data", "hold=true"]
+        data = (f"why=rollout {rollout.id}: {rollout.why}", *(each.format(rollout=rollout.id) for each in fix.data))
+        words = [word for each in data for word in ("--data", each)]
+        return [program, rollout.inventory, fix.file, "-y", *limits, *words]
 
     def run(
         self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
@@ -117,21 +133,27 @@ class Place:
             plans: what it is held to, if to anything.
             updated: of a way back, the hosts whose updates go back first.
         """
-        lost = self._updates_back(rollout, unit, updated)
+        if unit.kind is Kind.CONVERGE:
+            lost = self._fixed(rollout, unit, SNAPSHOT, unit.hosts) if rollout.spec.snapshots else {}
+            left = tuple(name for name in unit.hosts if name not in lost)
+            found = self._run(rollout, replace(unit, hosts=left), plans) if left else {}
+            return {**found, **{name: _untouched(result) for name, result in lost.items()}}
+        fix, hosts = (REVERT, unit.hosts) if rollout.spec.snapshots else (UPDATES, tuple(updated))
+        lost = self._fixed(rollout, unit, fix, hosts)
         found = self._run(rollout, unit, plans)
-        return {name: _both(lost[name], result) if name in lost else result for name, result in found.items()}
+        return {name: _both(fix, lost[name], result) if name in lost else result for name, result in found.items()}
 
-    def _updates_back(self, rollout: Rollout, unit: Unit, updated: Sequence[str]) -> dict[str, HostResult]:
-        """Take back what a rollout has installed, by its own code: the hosts of which that could not be."""
-        if not updated:
+    def _fixed(self, rollout: Rollout, unit: Unit, fix: Fix, hosts: Sequence[str]) -> dict[str, HostResult]:
+        """Run a fix by the rollout's own code, once for an attempt: the hosts for which it did not go well."""
+        if not hosts:
             return {}
         runs, tree = self.state / "runs", self.tree(rollout.revision)
-        key = f"{unit.key}.updates"
+        key = f"{unit.key}.{fix.name}"
         said = runs / f"{key}.json"
-        env = {**environment(tree), RESULT: str(said), UNPROVED: "1", ONLY: " ".join(updated)}
-        ended = run_once(runs, key, self.updates_command(rollout, updated), UNIT_SECONDS, env, tree)
+        env = {**environment(tree), RESULT: str(said), UNPROVED: "1", ONLY: " ".join(hosts)}
+        ended = run_once(runs, key, self.fix_command(rollout, fix, hosts), UNIT_SECONDS, env, tree)
         found, why = read_results(said), _why(ended.status, runs / f"{key}.out")
-        results = {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in updated}
+        results = {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in hosts}
         return {name: result for name, result in results.items() if result.verdict is not Verdict.OK}
 
     def _run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
@@ -151,11 +173,17 @@ class Place:
         return {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in unit.hosts}
 
 
-def _both(updates: HostResult, rest: HostResult) -> HostResult:
-    """What came of a host whose updates did not go back, whatever came of the rest of its way back."""
-    verdict = updates.verdict if rest.verdict is Verdict.OK else rest.verdict
-    words = f"its updates did not go back: {updates.words}\n{rest.words}".rstrip()
-    return replace(rest, verdict=verdict, words=words)
+def _untouched(snapshot: HostResult) -> HostResult:
+    """What came of a host that has no snapshot to go back to: nothing of it was changed."""
+    verdict = snapshot.verdict if snapshot.verdict is Verdict.UNREACHABLE else Verdict.FAILED
+    words = f"no snapshot of its machine could be taken, so nothing was changed: {snapshot.words}"
+    return HostResult(verdict, 0, words.rstrip(": "))
+
+
+def _both(fix: Fix, lost: HostResult, rest: HostResult) -> HostResult:
+    """What came of a host whose fix did not go well, whatever came of the rest of its way back."""
+    verdict = lost.verdict if rest.verdict is Verdict.OK else rest.verdict
+    return replace(rest, verdict=verdict, words=f"{fix.lost}: {lost.words}\n{rest.words}".rstrip())
 
 
 def environment(tree: Path) -> dict[str, str]:

@@ -177,6 +177,8 @@ class Rollout(Model):
     unit_hosts: Annotated[int, Field(ge=1, le=200)] = 20
     """How many hosts one run takes."""
     on_fail: Literal["stop", "wave goes back", "all go back"] = "stop"
+    snapshots: bool = False
+    """Take a snapshot of each host's machine (vm policy) before its run; the way back begins with that."""
     notify: tuple[Webhook, ...] = ()
     """Who is told what becomes of it."""
     mend_drift: bool = False
@@ -198,6 +200,7 @@ class Rollout(Model):
             bake_seconds=tuple(minutes * 60 for minutes in self.bake_minutes),
             approvals=frozenset(number for number, share in enumerate(self.waves) if share.approval),
             failed=self.failed.budget(), unreachable=self.unreachable.budget(), on_fail=OnFail(self.on_fail),
+            snapshots=self.snapshots,
         )  # fmt: skip
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import uuid
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
@@ -13,6 +15,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from deploys.errors import InputError
 from deploys.policies.vm import Vm
+from deploys.rollout import RESULT
 from deploys.vsphere.hands import Clone
 from deploys.vsphere.proof import failed, findings
 from deploys.vsphere.ready import INSTANCE
@@ -23,7 +26,11 @@ from deploys.vsphere.seed.inventory import new_host
 from deploys.vsphere.templates import Origin
 from inventories._vm import record_of, vm_policy
 from operations import vm, vm_snapshots
+from operations._contain import FAILURES
 from operations._vm_plan import Wanted, WantedAdapter, WantedDisk
+
+if TYPE_CHECKING:
+    from deploys.rollout.store.rows import HostResult
 
 READY_SECONDS = 600
 
@@ -138,21 +145,43 @@ def summarise_at_exit() -> None:
 def _summarise(run: State) -> None:
     if not run.initialised or run.current_stage < StateStage.Connect:
         return
+    members = [member for member in run.inventory if run.is_host_in_limit(member)]
+    if os.environ.get(RESULT) and run.is_executing:
+        # For who has started this run, and goes on by what came of each host.
+        from deploys.rollout.results import write_results  # noqa: PLC0415 - a person's run needs none of it
+
+        write_results({member.name: _result(run, member) for member in members})
     lines = []
-    for member in run.inventory:
-        if run.is_host_in_limit(member):
-            told = vm_snapshots.TOLD.get(member.name, [])
-            lines += [_line(run, member)] if run.is_executing else [f"{member.name}:"] if told else []
-            lines += [f"    {sentence}" for sentence in told]
+    for member in members:
+        told = vm_snapshots.TOLD.get(member.name, [])
+        lines += [_line(run, member)] if run.is_executing else [f"{member.name}:"] if told else []
+        lines += [f"    {sentence}" for sentence in told]
     for line in ["", *lines] if lines else []:
         print(line, file=sys.stderr)
+
+
+def _result(run: State, member: Host) -> HostResult:
+    from deploys.rollout.model import Verdict  # noqa: PLC0415 - see _summarise
+    from deploys.rollout.store.rows import HostResult  # noqa: PLC0415 - see _summarise
+
+    words = "\n".join([_line(run, member).partition(": ")[2], *FAILURES.get(member.name, [])])
+    return HostResult(Verdict.OK if _is_good(run, member) else Verdict.FAILED, _changes(run, member), words)
 
 
 def _line(run: State, member: Host) -> str:
     if member not in run.activated_hosts:
         return f"{member.name}: it has no vm or cloud_vm policy; nothing was done"
-    operations = [data.operation_meta for data in run.ops[member].values()]
-    changes = sum(each.is_complete() and each.did_change() for each in operations)
-    good = member not in run.failed_hosts and all(each.is_complete() and each.did_succeed() for each in operations)
+    changes = _changes(run, member)
     counted = f"{changes} change{'' if changes == 1 else 's'}"
-    return f"{member.name}: {'ok' if good else 'FAILED'}; {counted}"
+    return f"{member.name}: {'ok' if _is_good(run, member) else 'FAILED'}; {counted}"
+
+
+def _changes(run: State, member: Host) -> int:
+    operations = [data.operation_meta for data in run.ops[member].values()]
+    return sum(each.is_complete() and each.did_change() for each in operations)
+
+
+def _is_good(run: State, member: Host) -> bool:
+    operations = [data.operation_meta for data in run.ops[member].values()]
+    carried_out = all(each.is_complete() and each.did_succeed() for each in operations)
+    return member in run.activated_hosts and member not in run.failed_hosts and bool(operations) and carried_out

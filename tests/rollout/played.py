@@ -21,7 +21,7 @@ from deploys.rollout import RESULT
 from deploys.rollout.engine.cli import work, worker_store
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.model import Answer, Kind, Spec, State
-from deploys.rollout.place import DATABASE, Place
+from deploys.rollout.place import DATABASE, Fix, Place
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.rows import Backoff, New, Rollout, Unit
 from deploys.rollout.store.sqlite import Sqlite
@@ -55,7 +55,7 @@ time.sleep(float((place / "seconds").read_text()))
 while hosts and (place / "hold").exists():
     time.sleep(0.05)
 bad = json.loads((place / "bad").read_text())
-bad = bad.get("updates", {{}}) if kind == "updates" else bad if kind == "converge" else {{}}
+bad = bad if kind == "converge" else bad.get(kind, {{}})
 found = {{host: {{"verdict": bad.get(host, "ok"), "changes": 1, "words": ""}} for host in hosts}}
 told = place / "told"
 if told.exists():
@@ -84,8 +84,8 @@ class Played(Place):
         assert rollout.id == unit.rollout
         return [sys.executable, "-c", RUN, str(self.common or self.state), unit.key, unit.kind, *unit.hosts]
 
-    def updates_command(self, rollout: Rollout, hosts: Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", RUN, str(self.common or self.state), f"{rollout.id}", "updates", *hosts]
+    def fix_command(self, rollout: Rollout, fix: Fix, hosts: Sequence[str]) -> list[str]:
+        return [sys.executable, "-c", RUN, str(self.common or self.state), f"{rollout.id}", fix.name, *hosts]
 
 
 @dataclass(frozen=True)

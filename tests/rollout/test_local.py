@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 
 import pytest
 
@@ -71,6 +72,23 @@ def test_what_was_installed_goes_back_first_and_what_cannot_is_told(world, updat
     assert {line.host for line in world.log() if line.kind == "updates"} == {"web-1"}
     text = "\n".join(progress(world.store, ident).lines())
     assert ("NOT gone back: failed" in text, "its updates did not go back" in text) == (updates == "failed",) * 2
+
+
+def test_machines_have_a_snapshot_before_anything_and_go_back_to_it(world) -> None:
+    world.become(0, {"web-2": "failed", "snapshot": {"web-1": "failed"}, "revert": {"web-0": "failed"}})
+    ident = world.begin([[1], [3]], Spec(on_fail=OnFail.BACK_ALL, snapshots=True))
+    assert world.play(ident) is State.WENT_BACK
+    kinds = defaultdict(list)
+    for line in world.log():
+        if line.word == "begin":
+            kinds[line.host].append(line.kind)
+    assert kinds == {
+        "web-0": ["snapshot", "converge", "revert", "back"], "web-1": ["snapshot", "revert", "back"],
+        "web-2": ["snapshot", "converge", "revert", "back"], "web-3": ["snapshot", "converge", "revert", "back"],
+    }  # fmt: skip
+    text = "\n".join(progress(world.store, ident).lines())
+    assert "no snapshot of its machine could be taken, so nothing was changed" in text
+    assert "its machine did not go back to its snapshot" in text
 
 
 def test_a_gate_that_says_no_takes_the_wave_back(world) -> None:

@@ -11,6 +11,9 @@ import pytest
 from pyinfra.api import OperationError
 from pyVmomi import vim
 
+from deploys.rollout import ONLY, RESULT
+from deploys.rollout.model import Verdict
+from deploys.rollout.results import read_results
 from deploys.vsphere import looks
 from deploys.vsphere.crew import Crew
 from deploys.vsphere.errors import VSphereError
@@ -172,8 +175,12 @@ def test_a_refusal_is_told(simulator, crew) -> None:
         crew.snapshots.remove(moid, ident, "it")
 
 
-def test_the_fixes_from_taking_to_forgetting(simulator, crew, tmp_path: Path) -> None:
+def test_the_fixes_from_taking_to_forgetting(simulator, crew, tmp_path: Path, monkeypatch) -> None:
     why = ("--data", "why=ticket 1")
+    # As a rollout that has machines snapshotted, and goes on by what is said of each.
+    said_of_hosts = tmp_path / "said"
+    monkeypatch.setenv(RESULT, str(said_of_hosts))
+    monkeypatch.setenv(ONLY, "web-1")
     with Fleet(simulator, tmp_path, BODY, names=("web-1",)) as fleet, soap.session(simulator) as content:
         assert fleet.run().status == 0
         pinned = fleet.pinned()
@@ -181,6 +188,10 @@ def test_the_fixes_from_taking_to_forgetting(simulator, crew, tmp_path: Path) ->
         for changes in (1, 0):
             done = fleet.run("--data", "name=before", *why, deploy=SNAPSHOT)
             assert done.line("web-1") == f"web-1: ok; {changes} change{'' if changes == 1 else 's'}", done.err
+            assert read_results(said_of_hosts)["web-1"].verdict is Verdict.OK
+        assert fleet.run("--data", "name=a/b", *why, deploy=SNAPSHOT).status == 1
+        refused = read_results(said_of_hosts)["web-1"]
+        assert (refused.verdict, "a/b" in refused.words) == (Verdict.FAILED, True)
         (name,) = tree(vm)
         said = json.loads(vm.snapshot.rootSnapshotList[0].description)
         assert {key: said[key] for key in ("photon-fleet", "name", "hours", "why")} == {

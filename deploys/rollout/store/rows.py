@@ -165,5 +165,5 @@ def spec_from_text(text: str) -> Spec:
     return Spec(
         gates=tuple(given["gates"]), bake_seconds=tuple(given["bake_seconds"]), approvals=frozenset(given["approvals"]),
         parallel=given["parallel"], failed=Budget(**given["failed"]), unreachable=Budget(**given["unreachable"]),
-        on_fail=OnFail(given["on_fail"]),
+        on_fail=OnFail(given["on_fail"]), snapshots=given.get("snapshots", False),
     )  # fmt: skip
