@@ -21,11 +21,14 @@ pytestmark = pytest.mark.lab
 NAMES = [f"roll-{number}" for number in range(1, 5)]
 INVENTORY = """
 from deploys.policies.files import File, Files
+from deploys.policies.firewall import Firewall
+from deploys.policies.firewall_rules import Rule
 from deploys.policies.services import Service, Services
 from deploys.rollout.settings import CommandGate, Rollout, Share, Webhook
 from inventories._fleet import fleet, group, host
 
-web = group("web", Files(files=[File(path="/etc/motd", content="{text}\\n")]), *[{more}])
+_rules = [Rule(name="ssh", ports=[22]), Rule(name="site", ports=[{ports}])]
+web = group("web", Files(files=[File(path="/etc/motd", content="{text}\\n")]), Firewall(rules=_rules), *[{more}])
 db = group("db", Files(files=[File(path="/etc/motd", content="{db}\\n")]), *[{more}])
 hosts = fleet(
     *(host(f"roll-{{number}}", web) for number in range(1, 4)), host("roll-4", db), connector="lab",
@@ -52,9 +55,11 @@ class Repository:
             ["git", *identity, *words], cwd=self.path, check=True, capture_output=True, text=True
         ).stdout
 
-    def commit(self, text: str, more: str = "", db: str = "") -> None:
+    def commit(self, text: str, more: str = "", db: str = "", ports: str = "80, 443") -> None:
         places = {"told": self.state.parent / "told", "desk": self.desk.url}
-        (self.path / "inventories/roll.py").write_text(INVENTORY.format(text=text, more=more, db=db or text, **places))
+        (self.path / "inventories/roll.py").write_text(
+            INVENTORY.format(ports=ports, text=text, more=more, db=db or text, **places)
+        )
         self.git("add", "--all")
         self.git("commit", "--quiet", "-m", text)
 
@@ -85,7 +90,7 @@ def _made(made: Repository) -> Repository:
 
 
 def test_a_commit_goes_from_the_canary_to_all(repository, on) -> None:
-    repository.commit("one")
+    repository.commit("one", ports="80")
     done = repository.deploys("rollout", "inventories/roll.py", "--why", "the first")
     assert done.status == 0, done.all
     assert "done: every wave has passed its gates" in done.out
@@ -104,30 +109,6 @@ def test_a_commit_goes_from_the_canary_to_all(repository, on) -> None:
     assert "checks passed" in command.read_text()
 
 
-def test_a_bad_commit_stops_at_the_canary_which_goes_back(repository, on) -> None:
-    logins = {name: on(name, "journalctl --no-pager -u sshd | grep -c Accepted") for name in NAMES}
-    repository.commit("two", 'Services(units=[Service(unit="nope.service", running=True)])')
-    done = repository.deploys("rollout", "inventories/roll.py", "--why", "the second")
-    assert done.status == 5, done.all
-    assert "went back: what could go back has gone back" in done.out
-    found = json.loads(repository.deploys("status", "2", "--json").out)
-    canary = found["unwell"][0]["host"]
-    assert found["unwell"][0]["back"] == "ok"
-    assert "nope.service" in found["unwell"][0]["words"]
-    assert repository.desk.told[-1] == (2, "ended", "went back")
-    (told,) = (each for each in json.loads(repository.deploys("report", "2", "--format", "json").out)["hosts"]
-               if each["name"] == canary)  # fmt: skip
-    assert {name: each["verdict"] for name, each in told["policies"].items()}["services"] == "failed"
-    assert any("nope.service" in line for line in told["policies"]["services"]["failed"])
-    assert "went back" in repository.deploys("report", "2", "--format", "markdown").out
-    assert {on(name, "cat /etc/motd") for name in NAMES} == {"one\n"}
-    assert found["waves"][1] == {**found["waves"][1], "state": "waiting", "verdicts": {}}
-    for name in NAMES:
-        # The reading of the file, and this login itself.
-        more = int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) - int(logins[name])
-        assert more > 2 if name == canary else more == 2
-
-
 @pytest.fixture(scope="module")
 def controller(repository, tmp_path_factory) -> Repository:
     """A clone of a bare repository that developers push to, with the state of the rollouts before."""
@@ -139,22 +120,56 @@ def controller(repository, tmp_path_factory) -> Repository:
     return Repository(place / "clone", repository.state, repository.desk)
 
 
-def test_a_merge_that_changes_one_group_rolls_out_to_its_hosts_alone(repository, controller, on) -> None:
-    """From the commit that arrived everywhere: the bad one in between is none of theirs."""
-    repository.commit("one", db="three")
+def logins(on) -> dict[str, int]:
+    """How often somebody has logged in to each host, this look included."""
+    return {name: int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) for name in NAMES}
+
+
+def test_a_merge_that_changes_one_groups_firewall_rolls_out_to_its_hosts_alone(repository, controller, on) -> None:
+    repository.commit("one")
     repository.git("push", "--quiet", "origin", "main")
-    logins = {name: on(name, "journalctl --no-pager -u sshd | grep -c Accepted") for name in NAMES}
+    before = logins(on)
     done = controller.deploys("watch", "inventories/roll.py", "--once")
     assert done.status == 0, done.all
-    assert "roll-4: files differs" in done.out
-    assert [name for name in NAMES if f"{name}: " in done.out] == ["roll-4"]
-    assert on("roll-4", "cat /etc/motd") == "three\n"
+    assert {f"{name}: firewall differs" for name in NAMES[:3]} <= set(done.out.splitlines()), done.out
+    assert "roll-4" not in done.out
+    assert logins(on)["roll-4"] - before["roll-4"] == 1
     for name in NAMES[:3]:
-        assert int(on(name, "journalctl --no-pager -u sshd | grep -c Accepted")) - int(logins[name]) == 1
+        assert "443" in on(name, "iptables -S INPUT")
+    found = json.loads(controller.deploys("status", "2", "--json").out)
+    assert [wave["verdicts"] for wave in found["waves"]] == [{"ok": 1}, {"ok": 2}]
+    assert [(gate["wave"], gate["answer"]) for gate in found["gates"]] == [(1, "pass"), (2, "pass")]
+    report = json.loads(controller.deploys("report", "2", "--format", "json").out)
+    assert {host["name"]: host["policies"]["firewall"]["verdict"] for host in report["hosts"]} == dict.fromkeys(
+        NAMES[:3], "changed"
+    )
     again = controller.deploys("watch", "inventories/roll.py", "--once")
-    assert "was rollout 3, which is done" in again.out
+    assert "was rollout 2, which is done" in again.out
+
+
+def test_a_bad_merge_stops_at_the_canary_which_goes_back(repository, controller, on) -> None:
+    repository.commit("two", 'Services(units=[Service(unit="nope.service", running=True)])')
+    repository.git("push", "--quiet", "origin", "main")
+    before = logins(on)
+    done = controller.deploys("watch", "inventories/roll.py", "--once")
+    assert done.status == 0, done.all
+    assert "went back: what could go back has gone back" in done.out
     found = json.loads(controller.deploys("status", "3", "--json").out)
-    assert [wave["verdicts"] for wave in found["waves"]] == [{"ok": 1}]
+    canary = found["unwell"][0]["host"]
+    assert found["unwell"][0]["back"] == "ok"
+    assert "nope.service" in found["unwell"][0]["words"]
+    assert found["waves"][1] == {**found["waves"][1], "state": "waiting", "verdicts": {}}
+    more = {name: now - before[name] for name, now in logins(on).items()}
+    assert {name for name, count in more.items() if count > 1} == {canary}
+    assert {on(name, "cat /etc/motd") for name in NAMES} == {"one\n"}
+    assert repository.desk.told[-1] == (3, "ended", "went back")
+    (told,) = (each for each in json.loads(controller.deploys("report", "3", "--format", "json").out)["hosts"]
+               if each["name"] == canary)  # fmt: skip
+    assert {name: each["verdict"] for name, each in told["policies"].items()}["services"] == "failed"
+    assert any("nope.service" in line for line in told["policies"]["services"]["failed"])
+    assert "went back" in controller.deploys("report", "3", "--format", "markdown").out
+    again = controller.deploys("watch", "inventories/roll.py", "--once")
+    assert "was rollout 3, which is went back" in again.out
 
 
 def test_a_merge_that_is_not_signed_is_left_alone_where_it_must_be(repository, controller) -> None:
