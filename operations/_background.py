@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import shlex
 
+from facts.run import GUARD
+
 UNIT = "photon-fleet-change.service"
+LATE = f"{GUARD}/armed/late"
+"""There while a guarded change may still come into force after the command that makes it: see guard.sh."""
 
 
 def in_background(script: str) -> str:
@@ -16,6 +20,7 @@ def in_background(script: str) -> str:
     The unit stays behind as failed when the script fails; a new one of that name can be started all the same.
     """
     return (
-        f"systemctl reset-failed {UNIT} 2>/dev/null; systemd-run --quiet --unit={UNIT} "
+        f"test ! -d {GUARD}/armed || touch {LATE}; systemctl reset-failed {UNIT} 2>/dev/null; "
+        f"systemd-run --quiet --unit={UNIT} "
         f"--description='A change of Photon Fleet' /bin/sh -c {shlex.quote(f'sleep 0.3; {script}')}"
     )

@@ -128,6 +128,15 @@ def test_a_change_that_is_not_complete_is_not_confirmed(place) -> None:
     assert (place.state / "armed").exists()
 
 
+def test_who_logged_in_before_the_change_was_complete_confirms_nothing(place) -> None:
+    """It was made in the background: only a connection that came after the host has seen its end counts."""
+    place.call(place.write(), "arm")
+    (place.state / "armed/late").touch()
+    assert place.armed("confirm", "run-x") == (0, ["incomplete"], "")
+    assert (place.state / "armed").exists()
+    assert place.armed("confirm", "run-x") == (0, ["confirmed"], "")
+
+
 def test_a_change_that_has_failed_is_not_confirmed(place) -> None:
     place.running = f"{WITHOUT_SYSTEMD}\nchange_in_background() {{ echo failed; }}\nsystemctl() {{ :; }}"
     place.call(place.write(), "arm")
