@@ -93,7 +93,7 @@ def prove_plan(policies: Iterable[Policy]) -> None:
     if state.is_executing or not os.environ.get(PROVE) or target in state.failed_hosts:
         return
     _FAILING[target.name] = [
-        f"{verdict.policy}: {verdict.proves} (expected {verdict.expected}, found {verdict.actual})"
+        f"{verdict.policy}: {verdict.proves} (expected {verdict.expected}; {verdict.actual})"
         for verdict in prove(target, policies) if not verdict.passed and verdict.because is None
     ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from deploys.rollout.settings import Calendar
 from deploys.rollout.since import code_between, reasons
 from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
+from deploys.rollout.store.write import taken
 from deploys.rollout.waves import Wave, waves
 
 
@@ -103,6 +104,22 @@ def since_of(place: Place, store: Store, inventory: str, given: str | None) -> s
     if given == ARRIVED:
         return arrived(store, inventory)
     return commit_of(place.repository, given) if given else None
+
+
+def require_free(store: Store, new: New) -> None:
+    """Refuse hosts that another rollout has, before a controller is looked for: the sentence names that rollout.
+
+    Raises:
+        Refusal: it has one of them.
+    """
+    mine = {name for wave in new.waves for name in wave.hosts}
+    query = (
+        "SELECT host_lock.name AS host, rollout.* FROM host_lock JOIN rollout ON rollout.id = host_lock.rollout"
+        " ORDER BY host_lock.name"
+    )
+    other = next((row for row in store.rows(query) if row["host"] in mine), None)
+    if other is not None:
+        raise Refusal(taken(other))
 
 
 def held(store: Store, revision: str) -> str:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, shown, since_of
+from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, require_free, shown, since_of
 from deploys.rollout.display import showing
 from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
@@ -121,6 +121,7 @@ def begun(place: Place, store: Store, new: New, *, stay: bool) -> NoReturn:
     Raises:
         Refusal: a host is in another rollout, or another controller works here.
     """
+    require_free(store, new)
     with controller(place):
         ident = store.create(new)
         click.echo(f"rollout {ident} of {new.revision[:12]}; from another terminal: photon-fleet status {ident}")

@@ -80,7 +80,7 @@ def _go_on(view: View, wave: WaveView, now: datetime) -> Iterator[Action]:
             yield from _run(view, wave, now)
         case WaveState.BAKING:
             ready = wave.since + timedelta(seconds=view.spec.bake(wave.number))
-            yield Enter(wave.number, WaveState.GATES) if ready <= now else Wait(ready, "the wave bakes")
+            yield Enter(wave.number, WaveState.GATES) if ready <= now else Wait(ready, "the end of the bake")
         case WaveState.GATES:
             yield from _ask(view, wave)
         case WaveState.FAILED:

@@ -15,11 +15,21 @@ from deploys.rollout.engine.shared import store_at
 from deploys.rollout.model import Spec, State
 from deploys.rollout.place import DATABASE
 from deploys.rollout.store.reports import audit
+from tests.rollout import postgres
 from tests.rollout.played import ROOT, SOON, World, patiently
 
 KILLS = int(os.environ.get("KILLS", "2"))
 LONG = "60"
 """Seconds after which a machine's runs are begun elsewhere: not in these tests."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    """PostgreSQL for these tests alone: it is killed, and others' must not be."""
+    if postgres.missing() and os.geteuid() != 0:
+        pytest.skip(f"it needs {' and '.join(postgres.missing())}: install them, or run pytest as root")
+    with postgres.server() as found:
+        yield found
 
 
 @pytest.fixture
@@ -47,43 +57,6 @@ def workers(world, prepared, tmp_path):
     for each in running:
         each.kill()
         each.wait()
-
-
-def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(
-    server, world, workers, tmp_path, record_property
-) -> None:
-    """KILLS=30 kills more often: workers, their process groups, and the database."""
-    world.become(0.4, {})
-    sizes = [[1], [2, 2], [2] * (2 + KILLS), [3] * (4 + 3 * KILLS)]
-    ident = world.begin(sizes, Spec(parallel=3))
-    chance = random.Random(time.time_ns())  # noqa: S311 - nobody is to guess it
-    running = {name: workers(name) for name in ("a", "b")}
-    patiently(world.log, 30, tmp_path)
-    kills = dict.fromkeys(("worker", "group", "database"), 0)
-    while sum(kills.values()) < KILLS and not patiently(lambda: world.store.rollout(ident), 30).state.ended:
-        what = chance.choice([*kills])
-        name = chance.choice([*running])
-        kills[what] += 1
-        if what == "database":
-            server.kill()
-            time.sleep(chance.uniform(0, 1))
-            server.start()
-        else:
-            killed = running[name]
-            (os.killpg if what == "group" else os.kill)(killed.pid, signal.SIGKILL)
-            killed.wait()
-            running[name] = workers(name)
-        time.sleep(chance.uniform(0.3, 2.5))
-    patiently(lambda: world.store.rollout(ident).state.ended, 120, tmp_path)
-    record_property("summary", f"of a rollout's two workers and database killed: {kills}")
-    assert world.store.rollout(ident).state is State.DONE
-    assert sum(kills.values()) == KILLS
-    world.nothing_lost_repeated_or_overlapping(sizes)
-    lines = audit(world.store, ident)
-    events = [event for _, _, event, _ in lines]
-    assert events.count("converge ok") == sum(map(sum, sizes))
-    assert events.count("unit started") == sum(map(len, sizes)) == len({line.key for line in world.log()})
-    assert [at for at, *_ in lines] == sorted(at for at, *_ in lines)
 
 
 def test_a_worker_that_is_stopped_leaves_its_runs_to_the_next_one(world, workers, tmp_path) -> None:
@@ -124,3 +97,40 @@ def test_a_machine_that_is_gone_is_replaced_and_never_meets_its_own_runs(world, 
         assert [word for _, word, _ in found] == ["begin", "end"] * 2, "one after the other"
         assert len({key for _, _, key in found}) == 2
     assert any("was not heard of for 1 s" in about for *_, about in audit(world.store, ident))
+
+
+def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(
+    server, world, workers, tmp_path, record_property
+) -> None:
+    """KILLS=30 kills more often: workers, their process groups, and the database."""
+    world.become(0.4, {})
+    sizes = [[1], [2, 2], [2] * (2 + KILLS), [3] * (4 + 3 * KILLS)]
+    ident = world.begin(sizes, Spec(parallel=3))
+    chance = random.Random(time.time_ns())  # noqa: S311 - nobody is to guess it
+    running = {name: workers(name) for name in ("a", "b")}
+    patiently(world.log, 30, tmp_path)
+    kills = dict.fromkeys(("worker", "group", "database"), 0)
+    while sum(kills.values()) < KILLS and not patiently(lambda: world.store.rollout(ident), 30).state.ended:
+        what = chance.choice([*kills])
+        name = chance.choice([*running])
+        kills[what] += 1
+        if what == "database":
+            server.kill()
+            time.sleep(chance.uniform(0, 1))
+            server.start()
+        else:
+            killed = running[name]
+            (os.killpg if what == "group" else os.kill)(killed.pid, signal.SIGKILL)
+            killed.wait()
+            running[name] = workers(name)
+        time.sleep(chance.uniform(0.3, 2.5))
+    patiently(lambda: world.store.rollout(ident).state.ended, 120, tmp_path)
+    record_property("summary", f"of a rollout's two workers and database killed: {kills}")
+    assert world.store.rollout(ident).state is State.DONE
+    assert sum(kills.values()) == KILLS
+    world.nothing_lost_repeated_or_overlapping(sizes)
+    lines = audit(world.store, ident)
+    events = [event for _, _, event, _ in lines]
+    assert events.count("converge ok") == sum(map(sum, sizes))
+    assert events.count("unit started") == sum(map(len, sizes)) == len({line.key for line in world.log()})
+    assert [at for at, *_ in lines] == sorted(at for at, *_ in lines)

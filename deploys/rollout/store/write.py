@@ -9,7 +9,7 @@ from datetime import datetime
 from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, Become, Enter, Start
 from deploys.rollout.model import Kind, State, UnitState, Verdict, WaveState
-from deploys.rollout.store.database import Connection
+from deploys.rollout.store.database import Connection, Row
 from deploys.rollout.store.outbox import on_state, on_wave
 from deploys.rollout.store.policies import reported
 from deploys.rollout.store.rows import Backoff, HostResult, Unit, unit_of
@@ -54,6 +54,14 @@ def add_units(
     )
 
 
+def taken(other: Row) -> str:
+    """Why a host is not to be had, from a row of the rollout that has it, with the host's name as `host`."""
+    return (
+        f"{other['host']} is in rollout {other['id']} of {other['who']} ({other['why']}), which is {other['state']}: "
+        "wait for its end, or abort it"
+    )
+
+
 def lock(db: Connection, ident: int) -> None:
     """Take the hosts of a rollout for it.
 
@@ -73,11 +81,7 @@ def lock(db: Connection, ident: int) -> None:
         (ident, ident),
     ).fetchone()
     if other is not None:
-        message = (
-            f"{other['host']} is in rollout {other['id']} of {other['who']} ({other['why']}), which is "
-            f"{other['state']}: wait for its end, or abort it"
-        )
-        raise Refusal(message)
+        raise Refusal(taken(other))
 
 
 def enter(db: Connection, ident: int, number: int, state: WaveState, words: str, at: datetime) -> None:
