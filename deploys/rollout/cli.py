@@ -18,22 +18,19 @@ from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, re
 from deploys.rollout.display import showing
 from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
-from deploys.rollout.members import ask
-from deploys.rollout.model import Answer, State
+from deploys.rollout.members import asker
+from deploys.rollout.model import State
 from deploys.rollout.notify import sending
 from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
 from deploys.rollout.plan import Plan, read_plan
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import status_of
-from deploys.rollout.store.reports import progress, wave_of
-from deploys.rollout.store.rows import New, Rollout
+from deploys.rollout.store.reports import progress
+from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
 from deploys.rollout.watch import Followed
 from deploys.rollout.watch import watch as follow
 from deploys.statuses import Status
-
-GATE_SECONDS = 3700
-"""The end of a gate that does not keep its own limit."""
 
 
 def is_shared() -> bool:
@@ -135,17 +132,13 @@ def _play(store: Store, place: Place, ident: int, *, stay: bool) -> NoReturn:
 def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
     found = store.rollout(ident)
 
-    def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
-        tree = place.tree(rollout.revision)
-        return ask(tree, rollout.inventory, gate, wave_of(store, ident, wave), GATE_SECONDS)
-
     opens = Calendar.model_validate_json(found.calendar).opens
     with showing(lambda: progress(store, ident)) as tell:
         if is_shared():
             state = look_on(store, ident, opens, tell, stay=stay)
         else:
             with sending(store, place, lambda words: click.echo(words, err=True)):
-                state = Local(store, place, asked, opens=opens, tell=tell).play(ident, stay=stay)
+                state = Local(store, place, asker(store, place), opens=opens, tell=tell).play(ident, stay=stay)
     click.echo("\n".join(progress(store, ident).lines()))
     return state
 

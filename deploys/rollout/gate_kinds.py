@@ -16,6 +16,14 @@ from deploys.policies.types import Line, Word
 Seconds = Annotated[int, Field(ge=1, le=300)]
 
 
+def address_problems(url: str, token: Secret | None = None) -> Iterable[str]:
+    """What is wrong with the address of a gate, and with what is to be sent there."""
+    if not re.match(r"https?://", url):
+        yield f"url: {url!r} is no http or https address"
+    if token is not None and not url.startswith("https://"):
+        yield "token: it is sent over https alone"
+
+
 class ProofGate(Item):
     """Every check of every policy once more, after the bake: a host that was right an hour ago may be so no longer."""
 
@@ -41,8 +49,7 @@ class HostHttpGate(Item):
 
     @override
     def contradictions(self) -> Iterable[str]:
-        if not re.match(r"https?://", self.url):
-            yield f"url: {self.url!r} is no http or https address"
+        yield from address_problems(self.url)
 
 
 class ContainerGate(Item):
@@ -74,10 +81,7 @@ class CompareGate(Item):
 
     @override
     def contradictions(self) -> Iterable[str]:
-        if not re.match(r"https?://", self.url):
-            yield f"url: {self.url!r} is no http or https address"
-        if self.token is not None and not self.url.startswith("https://"):
-            yield "token: it is sent over https alone"
+        yield from address_problems(self.url, self.token)
 
 
 HostGate = ProofGate | HostCommandGate | HostHttpGate | ContainerGate

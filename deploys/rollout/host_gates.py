@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pyinfra.api.host import Host
 
 from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate, HostGate, HostHttpGate, ProofGate
+from deploys.rollout.gates import CANNOT_TELL
 from deploys.rollout.model import Answer
 from deploys.verify import prove, testinfra_host
 from deploys.verify.session import connect, loaded
 from inventories._merge import effective_of
 
-CANNOT_TELL = 75
 TIMED_OUT = 124
 """What timeout(1) ends with."""
 _MOST_HOSTS = 5

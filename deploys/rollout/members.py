@@ -14,10 +14,10 @@ import json
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.host import Host
 
@@ -27,11 +27,18 @@ from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import Rollout as Settings
 from deploys.rollout.settings import settings_of
+from deploys.rollout.store.reports import wave_of
 from deploys.rollout.waves import Candidate
 from deploys.verify.session import loaded
 from inventories._merge import Effective
 
+if TYPE_CHECKING:
+    from deploys.rollout.place import Place
+    from deploys.rollout.store.rows import Rollout
+    from deploys.rollout.store.store import Store
 READ_SECONDS = 600
+GATE_SECONDS = 3700
+"""The end of a gate that does not keep its own limit."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,16 @@ def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) 
     except Refusal as error:
         return Answer.INCONCLUSIVE, str(error)
     return Answer(given["answer"]), str(given["words"])
+
+
+def asker(store: Store, place: Place) -> Callable[[Rollout, int, str], tuple[Answer, str]]:
+    """Asks a gate of a wave of a rollout: what it says, and why."""
+
+    def answer(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
+        tree = place.tree(rollout.revision)
+        return ask(tree, rollout.inventory, gate, wave_of(store, rollout.id, wave), GATE_SECONDS)
+
+    return answer
 
 
 def _run(tree: Path, seconds: float, *words: str, about: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
 from deploys.refusal import Refusal
-from deploys.rollout.gate_kinds import CompareGate, HostGate
+from deploys.rollout.gate_kinds import CompareGate, HostGate, address_problems
 from deploys.rollout.model import Budget, OnFail, Spec
 from deploys.rollout.store.outbox import Event
 from deploys.rollout.waves import Step
@@ -94,10 +94,7 @@ class HttpGate(Item):
 
     @override
     def contradictions(self) -> Iterable[str]:
-        if not re.match(r"https?://", self.url):
-            yield f"url: {self.url!r} is no http or https address"
-        if self.token is not None and not self.url.startswith("https://"):
-            yield "token: it is sent over https alone"
+        yield from address_problems(self.url, self.token)
 
 
 class SilenceGate(Item):
@@ -112,10 +109,7 @@ class SilenceGate(Item):
 
     @override
     def contradictions(self) -> Iterable[str]:
-        if not re.match(r"https?://", self.url):
-            yield f"url: {self.url!r} is no http or https address"
-        if self.token is not None and not self.url.startswith("https://"):
-            yield "token: it is sent over https alone"
+        yield from address_problems(self.url, self.token)
 
 
 Gate = CommandGate | HttpGate | SilenceGate | CompareGate | HostGate

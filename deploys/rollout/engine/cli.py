@@ -13,12 +13,10 @@ import click
 from deploys.refusal import Refusal
 from deploys.rollout.engine.shared import database_at, store_at
 from deploys.rollout.local import LOOK_SECONDS
-from deploys.rollout.model import Answer
 from deploys.rollout.place import DATABASE, Place, place_of
 from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.leases import GONE_SECONDS
-from deploys.rollout.store.reports import wave_of
-from deploys.rollout.store.rows import Backoff, Rollout
+from deploys.rollout.store.rows import Backoff
 from deploys.rollout.store.store import Store
 
 
@@ -70,18 +68,13 @@ def worker(runs: int, name: str | None, gone_after: float) -> None:
 def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_after: float) -> None:
     """Work until somebody says TERM or INT."""
     # Not for who only prepares the database: they bring what inventories need along.
-    from deploys.rollout.cli import GATE_SECONDS  # noqa: PLC0415
     from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415
     from deploys.rollout.engine.work import Work  # noqa: PLC0415
-    from deploys.rollout.members import ask  # noqa: PLC0415
+    from deploys.rollout.members import asker  # noqa: PLC0415
     from deploys.rollout.notify import sending  # noqa: PLC0415
 
-    def asked(rollout: Rollout, wave: int, gate: str) -> tuple[Answer, str]:
-        tree = place.tree(rollout.revision)
-        return ask(tree, rollout.inventory, gate, wave_of(store, rollout.id, wave), GATE_SECONDS)
-
     with sending(store, place, _tell):
-        serve(database_at(conninfo), Work(store, place, asked, _tell, gone_after), name, runs, _tell)
+        serve(database_at(conninfo), Work(store, place, asker(store, place), _tell, gone_after), name, runs, _tell)
 
 
 def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:
