@@ -94,6 +94,7 @@ class First(Claims):
         self._place: tempfile.TemporaryDirectory[str] | None = None
         self._others: dict[int, subprocess.Popen[bytes]] = {}
         self._said: dict[int, str] = {}
+        self._bad: list[int] = []
         self._shares = False
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -139,13 +140,13 @@ class First(Claims):
             for other in self._others.values():
                 if _runs(other.pid):
                     other.terminate()
-            good = True
             for number in self._others:
                 self._said[number] = (self.directory / f"output-{number}").read_text(errors="replace")
                 status = self.directory / f"status-{number}"
-                good = good and status.exists() and status.read_text() == "0"
+                if not status.exists() or status.read_text() != "0":
+                    self._bad.append(number)
             self._place.cleanup()
-        if not good and session.exitstatus == 0:
+        if self._bad and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -154,6 +155,11 @@ class First(Claims):
             terminalreporter.write(said)
         if self._said:
             terminalreporter.section("process 1")
+        for number in self._bad:
+            # Once more where a long output is read first: at its end.
+            lines = self._said[number].splitlines()
+            named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))] or lines[-1:]
+            terminalreporter.line(f"process {number} failed: " + "\n".join(named), red=True)
 
 
 class Other(Claims):

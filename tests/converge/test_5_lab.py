@@ -93,6 +93,19 @@ def test_a_killed_lab_takes_everything_with_it_and_comes_back(victim: str) -> No
     assert lab_command("up", "one").status == 0
 
 
+def test_what_a_host_never_acknowledged_leaves_no_interface() -> None:
+    assert lab_command("up", "one").status == 0
+    big = Path("/var/lib/photon-life/ostree/big")
+    big.parent.mkdir(exist_ok=True)
+    big.write_bytes(bytes(10_000_000))
+    # It takes what it has asked for so slowly that the lab's server still has most of it when the link is cut.
+    fetch = "systemd-run --quiet curl -s --limit-rate 1k -o /tmp/big http://10.85.0.2/ostree/big; sleep 3; ls /tmp/big"
+    assert lab_command("ssh", "one", fetch).status == 0
+    assert run(sys.executable, "-c", "from tests.lab import client; client.cut('one')", **OTHER).status == 0
+    assert lab_command("down").status == 0
+    assert leftovers() == []
+
+
 def test_two_at_once_start_one_lab() -> None:
     starts = [
         subprocess.Popen([sys.executable, "-m", "tests.lab", "up", name], cwd=ROOT, env={**os.environ, **OTHER},

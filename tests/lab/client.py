@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.lab import layer, machine, ostree_repo, packages, seed, vm_image, vmroot
 from tests.lab.errors import LabError
-from tests.lab.life import end_life, left_over_after, start_time
+from tests.lab.life import end_life, left_over_after, start_time, take_interface_away
 from tests.lab.machine import run, say
 from tests.lab.seed import Spec
 from tests.lab.settings import cache_dir, network, state_dir
@@ -84,6 +84,7 @@ def _require_free_network() -> None:
 
 def _start() -> None:
     machine.prepare()
+    take_interface_away()
     _require_free_network()
     layer.lower_directories()
     packages.build()

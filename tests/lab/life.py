@@ -22,12 +22,19 @@ def start_time(pid: int) -> str:
     return "" if state == "Z" else fields[18]
 
 
+def _life() -> tuple[int, str]:
+    """The supervisor's outermost process and when that was started; 0 and nothing when none is known."""
+    try:
+        pid, _, started = (state_dir() / "life").read_text().strip().partition(" ")
+    except FileNotFoundError:
+        return 0, ""
+    return int(pid), started
+
+
 def end_life() -> None:
     """Kill the supervisor's outermost process; the kernel ends everything inside."""
-    life = state_dir() / "life"
-    if life.exists():
-        pid_text, _, started = life.read_text().strip().partition(" ")
-        pid = int(pid_text)
+    pid, started = _life()
+    if pid:
         if started and start_time(pid) == started:
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 30
@@ -35,7 +42,20 @@ def end_life() -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.02)
-        life.unlink()
+        (state_dir() / "life").unlink()
+    take_interface_away()
+
+
+def take_interface_away() -> None:
+    """Remove this machine's end of the network of a lab that has ended; a lab that lives keeps it.
+
+    What nobody has acknowledged keeps a dead process's connection, with it the lab's network namespace, and with that
+    the interface, for minutes (tcp_orphan_retries of tcp(7)), although whom it was for is gone.
+    """
+    pid, started = _life()
+    lives = pid and started and start_time(pid) == started
+    if not lives and Path("/sys/class/net", uplink()).exists():
+        run("ip", "link", "del", uplink(), check=False)
 
 
 def left_over_after(seconds: float = 20.0) -> list[str]:
