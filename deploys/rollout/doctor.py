@@ -11,20 +11,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
+from deploys.rollout.place import DATABASE, Place, git, person, place_of, store_of
 from deploys.rollout.store.leases import GONE_SECONDS, machines
 from deploys.rollout.store.store import Store
+from deploys.rollout.store.tidy import details, forget
 from deploys.statuses import Status
 
 LEAST_BYTES = 1 << 30
 """Free space under which a rollout's checkouts and outputs may not fit."""
 NETWORK = frozenset("afs ceph cifs fuse.sshfs glusterfs lustre nfs nfs4 smb2 smb3 9p".split())
 """File systems on which SQLite's locks, and ours, cannot be relied upon (statfs types as findmnt names them)."""
+KEPT_DAYS = 90
+"""Days after its end for which a rollout's details are kept, unless somebody says otherwise."""
 _GIT = (2, 20)
 
 
@@ -36,8 +40,8 @@ class Finding:
     words: str = ""
 
 
-def findings(place: Place) -> Iterator[Finding]:
-    """All that is looked at, in order."""
+def findings(place: Place, days: int = KEPT_DAYS) -> Iterator[Finding]:
+    """All that is looked at, in order. After so many days the details of a rollout are old."""
     yield Finding("git", _git(place))
     yield Finding("pyinfra beside this program", _program())
     yield Finding("state directory", _directory(place))
@@ -53,6 +57,7 @@ def findings(place: Place) -> Iterator[Finding]:
     yield Finding("rows", "" if is_shared else _rows(store))
     yield Finding("rollouts under way", _unattended(store) if is_shared else _forsaken(place, store))
     yield Finding("checkouts", _checkouts(place, store))
+    yield Finding("details of old rollouts", _details(place, store, days))
 
 
 def _git(place: Place) -> str:
@@ -130,19 +135,43 @@ def _checkouts(place: Place, store: Store) -> str:
     )
 
 
+def _details(place: Place, store: Store, days: int) -> str:
+    before = store.now() - timedelta(days=days)
+    rows, outputs = details(store, before).rows, len(place.old_outputs(store, before))
+    return (
+        f"{rows} rows and {outputs} outputs of runs are of rollouts that ended more than {days} days ago: "
+        "`photon-fleet doctor --tidy` removes them" if rows or outputs else ""
+    )  # fmt: skip
+
+
+def _tidy(place: Place, store: Store, days: int) -> None:
+    for path in place.unused(store):
+        git(place.repository, "worktree", "remove", "--force", str(path))
+    before = store.now() - timedelta(days=days)
+    forget(store, before, person())
+    for path in place.old_outputs(store, before):
+        path.unlink(missing_ok=True)
+
+
 @click.command()
-@click.option("--tidy", is_flag=True, help="Remove checkouts that no rollout needs any more.")
+@click.option("--tidy", is_flag=True, help="Remove checkouts that no rollout needs any more, and details of old ones.")
+@click.option(
+    "--days",
+    type=click.IntRange(min=1),
+    default=KEPT_DAYS,
+    show_default=True,
+    help="Days after its end for which a rollout's details are kept.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
-def doctor(*, tidy: bool, as_json: bool) -> None:
+def doctor(*, tidy: bool, days: int, as_json: bool) -> None:
     """Look whether rollouts can work here, and what is left of those that could not.
 
     Status: 0 all is well, 5 something is not.
     """
     place = place_of(Path.cwd())
     if tidy and (os.environ.get(DATABASE) or (place.state / "rollouts.sqlite").exists()):
-        for path in place.unused(store_of(place)):
-            git(place.repository, "worktree", "remove", "--force", str(path))
-    found = list(findings(place))
+        _tidy(place, store_of(place), days)
+    found = list(findings(place, days))
     if as_json:
         click.echo(json.dumps({"schema": 1, "state": str(place.state), "findings": list(map(asdict, found))}, indent=2))
     else:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from deploys.refusal import Refusal
@@ -92,6 +93,14 @@ class Place:
         return sorted(
             path for path in (trees.iterdir() if trees.is_dir() else ())
             if path.name not in needed and path.stat().st_mtime < old
+        )  # fmt: skip
+
+    def old_outputs(self, store: Store, before: datetime) -> list[Path]:
+        """What runs have said and left in files, older than a moment, of rollouts that have ended."""
+        runs, under_way = self.state / "runs", {str(ident) for ident in store.unfinished()}
+        return sorted(
+            path for path in (runs.iterdir() if runs.is_dir() else ())
+            if path.name.partition(".")[0] not in under_way and path.stat().st_mtime < before.timestamp()
         )  # fmt: skip
 
     @property

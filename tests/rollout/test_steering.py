@@ -142,7 +142,7 @@ STATES: dict[str, tuple[Callable[[World], Steered], str]] = {
         "retry rollback",
     ),
     "done": (lambda world: Steered(world, QUIET).until(lambda state, _words, _runs: state is State.DONE), "rollback"),
-    "aborted": (ended("abort"), ""),
+    "aborted": (ended("abort"), "rollback"),
     "went back": (ended("rollback"), ""),
 }  # fmt: skip
 
@@ -170,3 +170,27 @@ def test_in_the_middle_of(tmp_path, name: str, word: Word) -> None:
     # A host goes forward once, unless it failed and somebody wanted that; and back once at the most.
     again = {"retry"} & {word}
     assert again or len(made.ran) == len(set(made.ran))
+
+
+def test_a_way_back_that_was_aborted_goes_on(tmp_path) -> None:
+    made = STATES["goes back"][0](World(tmp_path))
+    made.say("abort")
+    assert made.end() is State.ABORTED
+    made.say("rollback")
+    assert made.end() is State.WENT_BACK
+    assert len(made.ran) == len(set(made.ran))
+    assert {each.removeprefix("back ") for each in made.ran if each.startswith("back")} == {
+        each.removeprefix("converge ") for each in made.ran if each.startswith("converge")
+    }
+
+
+@pytest.mark.parametrize(("name", "word"), [("done", "rollback"), ("stopped", "rollback"), ("stopped", "retry")])
+def test_what_a_later_rollout_has_brought_is_not_taken_away(tmp_path, name: str, word: Word) -> None:
+    world = World(tmp_path)
+    made = STATES[name][0](world)
+    later = Steered(world, QUIET).until(lambda state, _words, _runs: state is State.DONE)
+    with pytest.raises(Refusal, match=f"rollout {later.ident} has been at web-[0-9] since"):
+        made.say(word)
+    assert made.state.ended
+    later.say("rollback")
+    assert later.end() is State.WENT_BACK

@@ -74,6 +74,7 @@ class Commands:
     def _retry(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         """The hosts that did not become what they should, once more, in their wave."""
         _require(ident, state, State.STOPPED)
+        _require_last(db, ident)
         wave = db.execute(
             "SELECT number FROM wave WHERE rollout = ? AND state = ?", (ident, WaveState.FAILED)
         ).fetchone()["number"]
@@ -91,7 +92,8 @@ class Commands:
 
     def _rollback(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         """Everything that was begun goes back, the last wave first."""
-        _require(ident, state, State.RUNNING, State.PAUSED, State.STOPPED, State.DONE)
+        _require(ident, state, State.RUNNING, State.PAUSED, State.STOPPED, State.DONE, State.ABORTED)
+        _require_last(db, ident)
         running = db.execute(
             "SELECT count(*) AS units FROM unit WHERE rollout = ? AND state = ?", (ident, UnitState.RUNNING)
         ).fetchone()["units"]
@@ -100,6 +102,7 @@ class Commands:
             raise Refusal(message)
         if state.ended:
             lock(db, ident)
+        db.execute("UPDATE rollout SET abort = 0 WHERE id = ?", (ident,))
         for row in db.execute("SELECT number, state FROM wave WHERE rollout = ?", (ident,)).fetchall():
             if row["state"] in _BEGUN:
                 enter(db, ident, row["number"], WaveState.FAILED, f"rollback by {self._who}", at)
@@ -113,4 +116,19 @@ class Commands:
 def _require(ident: int, state: State, *allowed: State) -> None:
     if state not in allowed:
         message = f"rollout {ident} is {state}; this is for one that is {' or '.join(allowed)}"
+        raise Refusal(message)
+
+
+def _require_last(db: Connection, ident: int) -> None:
+    """Refuse where a later rollout has been at one of the hosts: what that has brought would go with this one's."""
+    later = db.execute(
+        "SELECT newest.name, newest.rollout FROM host JOIN newest ON newest.name = host.name"
+        " WHERE host.rollout = ? AND newest.rollout > ? ORDER BY newest.rollout DESC, newest.name LIMIT 1",
+        (ident, ident),
+    ).fetchone()
+    if later is not None:
+        message = (
+            f"rollout {later['rollout']} has been at {later['name']} since, and what it brought would be lost: "
+            f"roll out the commit that the hosts of rollout {ident} are to have"
+        )
         raise Refusal(message)

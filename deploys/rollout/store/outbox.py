@@ -109,7 +109,7 @@ def told(db: Connection, ident: int, event: Event, words: str, at: datetime) -> 
     for name in names:
         number = db.execute("SELECT count(*) AS messages FROM outbox WHERE rollout = ?", (ident,)).fetchone()
         # Of another state directory's rollout of the same number it must differ.
-        text = f"{of['created']}\0{of['revision']}\0{ident}\0{number['messages']}\0{name}"
+        text = f"{of['created']}\0{of['revision']}\0{ident}\0{number['messages']}\0{at.isoformat()}\0{name}"
         message = json.dumps({**body, "key": hashlib.sha256(text.encode()).hexdigest()[:32]})
         db.execute(
             "INSERT INTO outbox (rollout, webhook, event, message, at, state, due) VALUES (?, ?, ?, ?, ?, ?, ?)",
