@@ -30,7 +30,7 @@ def explain(inventory: str, host: str, *, as_json: bool) -> None:
         member = session.hosts[0]
         effective = effective_of(member)
         if as_json:
-            report = {"host": member.name, "groups": member.groups, "policies": effective.to_json(),
+            report = {"schema": 1, "host": member.name, "groups": member.groups, "policies": effective.to_json(),
                       "provenance": effective.provenance}  # fmt: skip
             click.echo(json.dumps(report, indent=2))
             return

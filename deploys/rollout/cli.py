@@ -28,6 +28,7 @@ from deploys.rollout.steer import status_of
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
+from deploys.rollout.voice import Voice, json_lines
 from deploys.rollout.watch import Followed
 from deploys.rollout.watch import watch as follow
 from deploys.statuses import Status
@@ -58,6 +59,7 @@ def controller(place: Place) -> AbstractContextManager[None]:
 @click.option("--again", is_flag=True, help="Also a commit that is held, as a rollout of it has stopped or gone back.")
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for; `serve` goes on later.")
 @click.option("--dry", is_flag=True, help="Only show the waves.")
+@json_lines
 def rollout(
     inventory: str,
     why: str,
@@ -70,8 +72,10 @@ def rollout(
     again: bool,
     leave: bool,
     dry: bool,
+    as_json: bool,
 ) -> None:
     """Bring the hosts of INVENTORY to their policies, wave by wave, and stop when a gate says so."""
+    voice = Voice(as_json)
     place = place_of(Path.cwd())
     store = store_of(place)
     plan = read_plan(bound) if bound else None
@@ -80,21 +84,30 @@ def rollout(
     earlier = since_of(place, store, inventory, since)
     changed = git(place.repository, "status", "--porcelain", "--untracked-files=no").splitlines()
     if changed and revision == "HEAD":
-        click.echo(f"{len(changed)} changed files are in no commit, and are not rolled out", err=True)
+        voice.aside(f"{len(changed)} changed files are in no commit, and are not rolled out")
     chosen = limit if plan is None else _within(plan, inventory, commit, limit)
     found = planned(place, inventory, commit, chosen, why, before, since=earlier)
     new = found.new if plan is None else replace(found.new, plans=plan.hosts)
-    for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
-        click.echo(line)
+    _show(voice, found)
     if not found.new.waves:
-        click.echo("nothing selected: no host is meant")
+        voice.note("nothing selected: no host is meant")
         sys.exit(Status.NOTHING)
     if dry:
         return
     if not again and (words := held(store, commit)):
         message = f"{words}. --again rolls it out all the same"
         raise Refusal(message)
-    begun(place, store, new, stay=not leave)
+    begun(place, store, new, voice, stay=not leave)
+
+
+def _show(voice: Voice, found: Planned) -> None:
+    lines = [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]
+    waves = [
+        {"number": number + 1, "name": wave.name, "runs": wave.units} for number, wave in enumerate(found.new.waves)
+    ]
+    voice.show(
+        "planned", lines, revision=found.new.revision, base=found.new.base, waves=waves, reasons=dict(found.reasons)
+    )
 
 
 def _within(plan: Plan, inventory: str, commit: str, limit: Sequence[str]) -> Sequence[str]:
@@ -112,7 +125,7 @@ def _within(plan: Plan, inventory: str, commit: str, limit: Sequence[str]) -> Se
     return sorted(plan.hosts)
 
 
-def begun(place: Place, store: Store, new: New, *, stay: bool) -> NoReturn:
+def begun(place: Place, store: Store, new: New, voice: Voice, *, stay: bool) -> NoReturn:
     """Write a rollout down, and carry it out; ends the program with its status.
 
     Raises:
@@ -121,32 +134,35 @@ def begun(place: Place, store: Store, new: New, *, stay: bool) -> NoReturn:
     require_free(store, new)
     with controller(place):
         ident = store.create(new)
-        click.echo(f"rollout {ident} of {new.revision[:12]}; from another terminal: photon-fleet status {ident}")
-        _play(store, place, ident, stay=stay)
+        words = f"rollout {ident} of {new.revision[:12]}; from another terminal: photon-fleet status {ident}"
+        voice.say("begun", words, rollout=ident)
+        _play(store, place, ident, voice, stay=stay)
 
 
-def _play(store: Store, place: Place, ident: int, *, stay: bool) -> NoReturn:
-    sys.exit(status_of(_played(store, place, ident, stay=stay)))
+def _play(store: Store, place: Place, ident: int, voice: Voice, *, stay: bool) -> NoReturn:
+    sys.exit(status_of(_played(store, place, ident, voice, stay=stay)))
 
 
-def _played(store: Store, place: Place, ident: int, *, stay: bool) -> State:
+def _played(store: Store, place: Place, ident: int, voice: Voice, *, stay: bool) -> State:
     found = store.rollout(ident)
 
     opens = Calendar.model_validate_json(found.calendar).opens
-    with showing(lambda: progress(store, ident)) as tell:
+    with showing(lambda: progress(store, ident), voice) as tell:
         if is_shared():
             state = look_on(store, ident, opens, tell, stay=stay)
         else:
-            with sending(store, place, lambda words: click.echo(words, err=True)):
+            with sending(store, place, voice.aside):
                 state = Local(store, place, asker(store, place), opens=opens, tell=tell).play(ident, stay=stay)
-    click.echo("\n".join(progress(store, ident).lines()))
+    last = progress(store, ident)
+    voice.show("ended" if state.ended else "left", last.lines(), progress=last.to_json())
     return state
 
 
 @click.command()
 @click.argument("ident", type=int)
 @click.option("--leave", is_flag=True, help="End with status 8 where a person is waited for.")
-def serve(ident: int, *, leave: bool) -> None:
+@json_lines
+def serve(ident: int, *, leave: bool, as_json: bool) -> None:
     """Go on with rollout IDENT, whose controller has died, or which waited for somebody (workers do: look on)."""
     place = place_of(Path.cwd())
     store = store_of(place)
@@ -155,7 +171,7 @@ def serve(ident: int, *, leave: bool) -> None:
             found = store.rollout(ident)
             with store.writing(ident) as db:
                 store.dispatch.wake(db, found.id)
-        _play(store, place, ident, stay=not leave)
+        _play(store, place, ident, Voice(as_json), stay=not leave)
 
 
 @click.command()
@@ -165,19 +181,22 @@ def serve(ident: int, *, leave: bool) -> None:
 @click.option("--signed", is_flag=True, help="Only commits that bear a signature that git trusts.")
 @click.option("--every", default=30.0, show_default=True, help="Seconds between two looks.")
 @click.option("--once", is_flag=True, help="Look once, and end.")
-def watch(inventory: str, remote: str, branch: str, every: float, *, signed: bool, once: bool) -> None:
+@json_lines
+def watch(
+    inventory: str, remote: str, branch: str, every: float, *, signed: bool, once: bool, as_json: bool
+) -> None:  # fmt: skip
     """Roll out what is merged into a branch, one rollout at a time."""
+    voice = Voice(as_json)
     place = place_of(Path.cwd())
     store = store_of(place)
     followed = Followed(inventory, remote, branch, signed)
     followed.require()
 
     def play(found: Planned) -> None:
-        for line in [*shown(found.new.waves), *(f"{host}: {words}" for host, words in found.reasons.items())]:
-            click.echo(line)
+        _show(voice, found)
         ident = store.create(found.new)
-        click.echo(f"rollout {ident}: {found.new.why}")
-        _played(store, place, ident, stay=True)
+        voice.say("begun", f"rollout {ident}: {found.new.why}", rollout=ident)
+        _played(store, place, ident, voice, stay=True)
 
     def pause() -> bool:
         if not once:
@@ -186,6 +205,6 @@ def watch(inventory: str, remote: str, branch: str, every: float, *, signed: boo
 
     with only_controller(place):
         for ident in store.unfinished():
-            click.echo(f"rollout {ident} goes on")
-            _played(store, place, ident, stay=True)
-        follow(place, store, followed, play, click.echo, pause)
+            voice.say("goes on", f"rollout {ident} goes on", rollout=ident)
+            _played(store, place, ident, voice, stay=True)
+        follow(place, store, followed, play, voice.note, pause)

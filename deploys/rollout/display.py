@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,6 +16,7 @@ from rich.text import Text
 from deploys.rollout.decide import Wait
 from deploys.rollout.model import Verdict, WaveState
 from deploys.rollout.store.reports import Progress, WaveLine
+from deploys.rollout.voice import Voice
 
 _BAR = 24
 _STYLES = {
@@ -29,27 +29,29 @@ Tell = Callable[[Wait], None]
 
 
 @contextmanager
-def showing(read: Callable[[], Progress]) -> Iterator[Tell]:
+def showing(read: Callable[[], Progress], voice: Voice) -> Iterator[Tell]:
     """Show a rollout for as long as it is carried out; what is given is told of each wait.
 
     On a terminal it is a table, drawn anew each time; elsewhere a line with its time whenever something has changed.
     """
-    if not sys.stdout.isatty():
-        yield _lines(read)
+    if voice.as_json or not sys.stdout.isatty():
+        yield _lines(read, replace(voice, stamp="%H:%M:%S"))
         return
     with Live(console=Console(), auto_refresh=False, transient=True) as live:
         yield lambda wait: live.update(table(read(), wait), refresh=True)
 
 
-def _lines(read: Callable[[], Progress]) -> Tell:
+def _lines(read: Callable[[], Progress], voice: Voice) -> Tell:
     last = ""
 
     def tell(wait: Wait) -> None:
         nonlocal last
-        line = f"{read().line}; waits for {_words(wait)}"
+        found = read()
+        line = f"{found.line}; waits for {_words(wait)}"
         if line != last:
             last = line
-            click.echo(f"{datetime.now(UTC):%H:%M:%S}  {line}")
+            until = wait.until.isoformat() if wait.until is not None else None
+            voice.say("waits", line, progress=found.to_json(), waits_for=wait.words, until=until)
 
     return tell
 

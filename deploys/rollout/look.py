@@ -15,6 +15,7 @@ from deploys.rollout.begin import Planned, arrived, base_of, commit_of, held, pl
 from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.plan import SCHEMA, HostPlan, Plan, hosts_to_json, shown
 from deploys.rollout.planning import ask_hosts, width
+from deploys.rollout.voice import Voice
 from deploys.statuses import Status
 
 UNIT_HOSTS = 50
@@ -143,7 +144,8 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
     drifted = [name for name, plan in hosts.items() if plan.reached and not plan.clean]
     if as_json:
         told = {"schema": SCHEMA, "inventory": inventory, "revision": commit, "drifted": drifted}
-        click.echo(json.dumps({**told, "hosts": hosts_to_json(hosts)}, indent=2))
+        # A rollout that follows says a line for each thing: this is the first one then.
+        click.echo(json.dumps({**told, "hosts": hosts_to_json(hosts)}, indent=None if mend else 2))
     else:
         *lines, _ = shown(Plan(inventory, commit, commit, hosts))
         click.echo("\n".join([*lines, f"{len(drifted)} of {len(hosts)} hosts are not as {commit[:12]} says"]))
@@ -153,5 +155,5 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
             raise Refusal(message)
         from deploys.rollout.cli import begun  # noqa: PLC0415 - who only looks needs no engine
 
-        begun(place, store, planned(place, inventory, commit, drifted, why, commit).new, stay=True)
+        begun(place, store, planned(place, inventory, commit, drifted, why, commit).new, Voice(as_json), stay=True)
     sys.exit(Status.NOTHING if not hosts else status_of(hosts, Status.DRIFT))

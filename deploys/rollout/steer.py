@@ -19,6 +19,7 @@ from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.outbox import undelivered, undelivered_lines
 from deploys.rollout.store.reports import progress
 from deploys.rollout.store.store import Store
+from deploys.rollout.voice import Voice, json_lines
 from deploys.statuses import Status
 
 _STATUS = {State.PAUSED: Status.PAUSED, State.ABORTED: Status.ABORTED} | dict.fromkeys(
@@ -57,9 +58,11 @@ def _newest(store: Store) -> int:
 def _saying(word: Word) -> click.Command:
     @click.command(word, help=f"Say {word} to rollout IDENT, also from another terminal.")
     @click.argument("ident", type=int)
-    def say(ident: int) -> None:
+    @json_lines
+    def say(ident: int, *, as_json: bool) -> None:
         store = store_of(place_of(Path.cwd()))
-        click.echo(f"rollout {ident}: {Commands(store, person()).say(ident, word)}")
+        does = Commands(store, person()).say(ident, word)
+        Voice(as_json).say(word, f"rollout {ident}: {does}", rollout=ident)
 
     return say
 

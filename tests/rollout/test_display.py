@@ -14,6 +14,7 @@ from deploys.rollout.display import showing, table
 from deploys.rollout.model import Spec
 from deploys.rollout.results import read_results
 from deploys.rollout.store.reports import progress
+from deploys.rollout.voice import Voice
 from tests.rollout.played import World
 
 WAIT = Wait(datetime(2026, 3, 29, 12, tzinfo=UTC), "the bake of wave 1")
@@ -39,7 +40,7 @@ def test_a_table_on_a_terminal(world) -> None:
 
 def test_lines_elsewhere_each_once(world, capsys) -> None:
     ident = world.begin([[1], [2]], Spec())
-    with showing(lambda: progress(world.store, ident)) as tell:
+    with showing(lambda: progress(world.store, ident), Voice()) as tell:
         tell(WAIT)
         tell(WAIT)
         world.play(ident)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from deploys.rollout.store.database import Unanswered
 from deploys.rollout.store.leases import GONE_SECONDS
 from deploys.rollout.store.rows import Backoff
 from deploys.rollout.store.store import Store
+from deploys.rollout.voice import Voice, json_lines
 
 
 def _conninfo() -> str:
@@ -31,8 +32,9 @@ def _conninfo() -> str:
     return given
 
 
-def _tell(sentence: str) -> None:
-    click.echo(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {sentence}")
+_STAMP = "%Y-%m-%d %H:%M:%S"
+Tell = Callable[[str], None]
+_SAYING = Voice(stamp=_STAMP).note
 
 
 @click.command()
@@ -54,18 +56,23 @@ def database() -> None:
     "--gone-after", default=GONE_SECONDS, show_default=True, type=click.FloatRange(min=1),
     help="Seconds without a word from a machine after which its runs are begun elsewhere.",
 )  # fmt: skip
-def worker(runs: int, name: str | None, gone_after: float) -> None:
+@json_lines
+def worker(runs: int, name: str | None, gone_after: float, *, as_json: bool) -> None:
     """Carry out the rollouts of this repository, together with the workers of other machines, until TERM or INT."""
+    tell = Voice(as_json, _STAMP).note
     place = place_of(Path.cwd())
     conninfo = _conninfo()
-    store = worker_store(conninfo)
+    store = worker_store(conninfo, tell=tell)
     called = name or f"{socket.gethostname()}-{os.getpid()}"
-    _tell(f"worker {called} of machine {place.machine}: {runs} runs at once; {store.database.name}")
-    work(store, place, conninfo, called, runs, gone_after)
-    _tell("ended; runs that are under way go on, and the next worker of this machine waits for them")
+    tell(f"worker {called} of machine {place.machine}: {runs} runs at once; {store.database.name}")
+    work(store, place, conninfo, called, runs, gone_after, tell)
+    tell("ended; runs that are under way go on, and the next worker of this machine waits for them")
 
 
-def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_after: float) -> None:
+def work(
+    store: Store, place: Place, conninfo: str, name: str, runs: int, gone_after: float,
+    tell: Tell = _SAYING,
+) -> None:  # fmt: skip
     """Work until somebody says TERM or INT."""
     # Not for who only prepares the database: they bring what inventories need along.
     from deploys.rollout.engine.procrastinate import serve  # noqa: PLC0415
@@ -73,11 +80,11 @@ def work(store: Store, place: Place, conninfo: str, name: str, runs: int, gone_a
     from deploys.rollout.members import asker  # noqa: PLC0415
     from deploys.rollout.notify import sending  # noqa: PLC0415
 
-    with sending(store, place, _tell):
-        serve(database_at(conninfo), Work(store, place, asker(store, place), _tell, gone_after), name, runs, _tell)
+    with sending(store, place, tell):
+        serve(database_at(conninfo), Work(store, place, asker(store, place), tell, gone_after), name, runs, tell)
 
 
-def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:
+def worker_store(conninfo: str, backoff: Backoff | None = None, tell: Tell = _SAYING) -> Store:
     """The rollouts there; a worker that is started before its database waits for it."""
     last = ""
     while True:
@@ -86,5 +93,5 @@ def worker_store(conninfo: str, backoff: Backoff | None = None) -> Store:
         except Unanswered as error:
             if str(error) != last:
                 last = str(error)
-                _tell(last)
+                tell(last)
             time.sleep(LOOK_SECONDS)
