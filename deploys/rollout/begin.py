@@ -10,6 +10,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.members import Members, members
 from deploys.rollout.model import State
 from deploys.rollout.place import Place, git, person
+from deploys.rollout.results import plain
 from deploys.rollout.settings import Calendar
 from deploys.rollout.since import code_between, reasons
 from deploys.rollout.store.rows import New
@@ -69,7 +70,9 @@ def planned(
     made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
     calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
     spec = settings.spec(found.gates)
-    new = New(inventory, revision, base, person(), why, spec, calendar.model_dump_json(), made, webhooks=found.webhooks)
+    new = New(
+        inventory, revision, base, person(), plain(why), spec, calendar.model_dump_json(), made, webhooks=found.webhooks
+    )
     return Planned(new, why_in, settings.mend_drift)
 
 

@@ -13,6 +13,7 @@ from deploys.policies.base import Item
 from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 
+_LETTERS = 300
 Seconds = Annotated[int, Field(ge=1, le=300)]
 
 
@@ -22,6 +23,12 @@ def address_problems(url: str, token: Secret | None = None) -> Iterable[str]:
         yield f"url: {url!r} is no http or https address"
     if token is not None and not url.startswith("https://"):
         yield "token: it is sent over https alone"
+
+
+def short(text: str) -> str:
+    """What somebody has answered, on one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LETTERS else f"{line[:_LETTERS]}..."
 
 
 class ProofGate(Item):

@@ -15,13 +15,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploys.policies.secret import Secret
-from deploys.rollout.gate_kinds import CompareGate
+from deploys.rollout.gate_kinds import CompareGate, short
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import CommandGate, Gate, HttpGate, SilenceGate
 
 CANNOT_TELL = 75
 _MOST_BYTES = 1 << 20
-_LETTERS = 300
 _MOST_NAMES = 5
 
 
@@ -64,7 +63,7 @@ def _command(gate: CommandGate, wave: WaveHosts) -> tuple[Answer, str]:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return Answer.INCONCLUSIVE, f"no end within {gate.seconds:g} s"
-    words = _short((out.strip() or err.strip()).rpartition("\n")[2])
+    words = short((out.strip() or err.strip()).rpartition("\n")[2])
     if process.returncode in {0, CANNOT_TELL}:
         return (Answer.INCONCLUSIVE if process.returncode else Answer.PASS), words
     return Answer.FAIL, f"it ended with {process.returncode}: {words}"
@@ -75,9 +74,9 @@ def _http(gate: HttpGate) -> tuple[Answer, str]:
     if status is None:
         return Answer.INCONCLUSIVE, text
     if status != gate.status:
-        return Answer.FAIL, f"the answer has the status {status}: {_short(text)}"
+        return Answer.FAIL, f"the answer has the status {status}: {short(text)}"
     if gate.contains and gate.contains not in text:
-        return Answer.FAIL, f"the answer has no {gate.contains!r}: {_short(text)}"
+        return Answer.FAIL, f"the answer has no {gate.contains!r}: {short(text)}"
     if gate.absent and gate.absent in text:
         return Answer.FAIL, f"the answer has {gate.absent!r}"
     return Answer.PASS, f"status {status}"
@@ -88,7 +87,7 @@ def _silence(gate: SilenceGate) -> tuple[Answer, str]:
     if isinstance(found, str):
         return Answer.INCONCLUSIVE, found
     names = sorted({str(each["metric"].get("alertname") or each["metric"]) for each in found})
-    return (Answer.FAIL, f"{len(found)} found: {_short(', '.join(names))}") if found else (Answer.PASS, "silence")
+    return (Answer.FAIL, f"{len(found)} found: {short(', '.join(names))}") if found else (Answer.PASS, "silence")
 
 
 def _compare(gate: CompareGate, wave: WaveHosts) -> tuple[Answer, str]:
@@ -135,12 +134,12 @@ def _queried(url: str, query: str, token: Secret | None, seconds: float) -> Sequ
     try:
         answer = json.loads(text)
         if answer["status"] != "success" or answer.get("warnings"):
-            return _short(str(answer.get("error") or answer.get("warnings")))
+            return short(str(answer.get("error") or answer.get("warnings")))
         found = answer["data"]["result"]
         return [{"metric": dict(each.get("metric", {})), "value": (each["value"][0], str(float(each["value"][1])))}
                 for each in found]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return f"no answer of Prometheus': {_short(text)}"
+        return f"no answer of Prometheus': {short(text)}"
 
 
 def _fetched(url: str, token: Secret | None, seconds: float) -> tuple[int | None, str]:
@@ -155,8 +154,3 @@ def _fetched(url: str, token: Secret | None, seconds: float) -> tuple[int | None
         return error.code, error.read(_MOST_BYTES).decode(errors="replace")
     except (OSError, ValueError) as error:
         return None, f"no answer: {error}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LETTERS else f"{line[:_LETTERS]}..."

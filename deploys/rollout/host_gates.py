@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pyinfra.api.host import Host
 
-from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate, HostGate, HostHttpGate, ProofGate
+from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate, HostGate, HostHttpGate, ProofGate, short
 from deploys.rollout.gates import CANNOT_TELL
 from deploys.rollout.model import Answer
 from deploys.verify import prove, testinfra_host
@@ -17,7 +17,6 @@ from inventories._merge import effective_of
 TIMED_OUT = 124
 """What timeout(1) ends with."""
 _MOST_HOSTS = 5
-_LETTERS = 200
 
 Said = tuple[Answer, str]
 
@@ -65,7 +64,7 @@ def _asked(gate: HostGate, member: Host) -> Said:
             case ContainerGate():
                 return _containers(gate, member)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong on a host is what cannot be told of that host
-        return Answer.INCONCLUSIVE, _short(str(error) or type(error).__name__)
+        return Answer.INCONCLUSIVE, short(str(error) or type(error).__name__)
 
 
 def _proof(member: Host) -> Said:
@@ -73,7 +72,7 @@ def _proof(member: Host) -> Said:
     if not failed:
         return Answer.PASS, ""
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return Answer.FAIL, _short(f"{failed[0].policy}: not true that {failed[0].proves}{more}")
+    return Answer.FAIL, short(f"{failed[0].policy}: not true that {failed[0].proves}{more}")
 
 
 def _run(member: Host, seconds: int, *words: str) -> tuple[int, str, str]:
@@ -83,7 +82,7 @@ def _run(member: Host, seconds: int, *words: str) -> tuple[int, str, str]:
 
 def _command(gate: HostCommandGate, member: Host) -> Said:
     status, out, err = _run(member, gate.seconds, *gate.command)
-    words = _short((out.strip() or err.strip()).rpartition("\n")[2])
+    words = short((out.strip() or err.strip()).rpartition("\n")[2])
     if status == TIMED_OUT:
         return Answer.INCONCLUSIVE, f"no end within {gate.seconds} s"
     if status in {0, CANNOT_TELL}:
@@ -99,12 +98,12 @@ def _http(gate: HostHttpGate, member: Host) -> Said:
         "\n%{http_code}", "--", gate.url,
     )  # fmt: skip
     if status:
-        return Answer.INCONCLUSIVE, f"no answer: {_short(err)}"
+        return Answer.INCONCLUSIVE, f"no answer: {short(err)}"
     text, _, code = out.rstrip("\n").rpartition("\n")
     if code != str(gate.status):
         return Answer.FAIL, f"the answer has the status {code}"
     if gate.contains and gate.contains not in text:
-        return Answer.FAIL, f"the answer has no {gate.contains!r}: {_short(text)}"
+        return Answer.FAIL, f"the answer has no {gate.contains!r}: {short(text)}"
     return Answer.PASS, f"status {code}"
 
 
@@ -114,7 +113,7 @@ def _containers(gate: ContainerGate, member: Host) -> Said:
         member, 30, "docker", "ps", "--all", *chosen, "--format", "{{.Names}}\t{{.State}}\t{{.Status}}"
     )
     if status:
-        return Answer.INCONCLUSIVE, _short(err or f"docker ended with {status}")
+        return Answer.INCONCLUSIVE, short(err or f"docker ended with {status}")
     return judged(out)
 
 
@@ -129,14 +128,9 @@ def judged(text: str) -> Said:
         name, state, status = (*line.split("\t"), "", "")[:3]
         done = state == "exited" and status.startswith("Exited (0)")
         if "(unhealthy)" in status or (state != "running" and not done):
-            return Answer.FAIL, _short(f"container {name}: {state}, {status}")
+            return Answer.FAIL, short(f"container {name}: {state}, {status}")
         if "(health: starting)" in status:
             starting.append(name)
     if starting:
-        return Answer.INCONCLUSIVE, _short(f"still starting: {', '.join(starting)}")
+        return Answer.INCONCLUSIVE, short(f"still starting: {', '.join(starting)}")
     return Answer.PASS, ""
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LETTERS else f"{line[:_LETTERS]}..."

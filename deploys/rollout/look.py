@@ -15,6 +15,7 @@ from deploys.rollout.begin import Planned, arrived, base_of, commit_of, held, pl
 from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.plan import SCHEMA, HostPlan, Plan, hosts_to_json, shown
 from deploys.rollout.planning import ask_hosts, width
+from deploys.rollout.results import plain
 from deploys.rollout.voice import Voice
 from deploys.statuses import Status
 
@@ -98,7 +99,7 @@ def plan(
         click.echo(json.dumps({**made.to_json(), "reasons": dict(found.reasons), "held": words}, indent=2))
     else:
         lines = [*_why(found), *shown(made), *([words] if words else [])]
-        click.echo("\n".join(_as_markdown(made, lines) if markdown else lines))
+        click.echo(plain("\n".join(_as_markdown(made, lines) if markdown else lines)))
     sys.exit(Status.NOTHING if not made.hosts else status_of(made.hosts, Status.CHANGES))
 
 
@@ -148,7 +149,7 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
         click.echo(json.dumps({**told, "hosts": hosts_to_json(hosts)}, indent=None if mend else 2))
     else:
         *lines, _ = shown(Plan(inventory, commit, commit, hosts))
-        click.echo("\n".join([*lines, f"{len(drifted)} of {len(hosts)} hosts are not as {commit[:12]} says"]))
+        click.echo(plain("\n".join([*lines, f"{len(drifted)} of {len(hosts)} hosts are not as {commit[:12]} says"])))
     if mend and drifted:
         if not found.mend_drift:
             message = f"{inventory} does not allow it: Rollout(mend_drift=True) in its variable rollout does"

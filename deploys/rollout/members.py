@@ -9,6 +9,7 @@ In a process of its own, whose modules are those of that checkout:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -25,6 +26,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
+from deploys.rollout.results import plain
 from deploys.rollout.settings import Rollout as Settings
 from deploys.rollout.settings import settings_of
 from deploys.rollout.store.reports import wave_of
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from deploys.rollout.store.rows import Rollout
     from deploys.rollout.store.store import Store
 READ_SECONDS = 600
+_ERROR = "error: "
 GATE_SECONDS = 3700
 """The end of a gate that does not keep its own limit."""
 
@@ -71,9 +74,9 @@ def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) 
     """Ask a gate; what goes wrong on the way is inconclusive."""
     try:
         given = _run(tree, seconds, "--ask", gate, inventory, about=json.dumps(asdict(wave)))
-    except Refusal as error:
-        return Answer.INCONCLUSIVE, str(error)
-    return Answer(given["answer"]), str(given["words"])
+        return Answer(given["answer"]), plain(str(given["words"]))
+    except (Refusal, ValueError, KeyError) as error:
+        return Answer.INCONCLUSIVE, plain(str(error))
 
 
 def asker(store: Store, place: Place) -> Callable[[Rollout, int, str], tuple[Answer, str]]:
@@ -99,7 +102,8 @@ def _run(tree: Path, seconds: float, *words: str, about: str = "") -> dict[str, 
         message = f"no answer within {seconds:g} s"
         raise Refusal(message) from error
     if done.returncode:
-        raise Refusal(done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}")
+        said = done.stderr.strip()
+        raise Refusal(said[said.find(_ERROR) :].removeprefix(_ERROR) or f"it ended with {done.returncode}")
     given: dict[str, Any] = json.loads(done.stdout)
     return given
 
@@ -132,28 +136,33 @@ def _digests(member: Host) -> dict[str, str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Answer on standard output."""
+    """Answer on standard output, where nothing that an inventory prints may come between."""
+    with contextlib.redirect_stdout(sys.stderr):
+        status, told = _answer(words)
+    if told is not None:
+        print(json.dumps(told))
+    return status
+
+
+def _answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     try:
         if words[0] == "--ask":
             gate, inventory = words[1:]
             about = json.loads(sys.stdin.read())
             wave = WaveHosts(about["number"], tuple(about["hosts"]), tuple(about["untouched"]))
             answer, why = asked(inventory, settings_of(inventory).gates, gate, wave)
-            told: dict[str, Any] = {"answer": answer, "words": why}
-        else:
-            told = _told(words[0], words[1:])
+            return 0, {"answer": answer, "words": why}
+        return 0, _told(words[0], words[1:])
     except Refusal as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(f"{_ERROR}{error}", file=sys.stderr)
+        return 2, None
     except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's
         *_, last = traceback.extract_tb(error.__traceback__)
         place = (
             f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
         )
-        print(f"error: the inventory cannot be read: {place}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(told))
-    return 0
+        print(f"{_ERROR}the inventory cannot be read: {place}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2, None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from itertools import groupby
 from typing import Any
 
@@ -173,15 +173,20 @@ def main(words: Sequence[str]) -> int:
     """Send what standard input holds."""
     name, inventory = words
     bodies = json.load(sys.stdin)
-    try:
-        found = next((each for each in settings_of(inventory).notify if each.name == name), None)
-        said = [f"the inventory has no webhook {name!r}"] if found is None else post_all(found, bodies)
-    except Refusal as error:
-        said = [str(error)]
-    except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's, and knows the address
-        said = [f"the inventory cannot be read: {type(error).__name__}"]
+    with redirect_stdout(sys.stderr):
+        said = _said(name, inventory, bodies)
     print(json.dumps(said))
     return 0
+
+
+def _said(name: str, inventory: str, bodies: Sequence[Mapping[str, Any]]) -> list[str]:
+    try:
+        found = next((each for each in settings_of(inventory).notify if each.name == name), None)
+        return [f"the inventory has no webhook {name!r}"] if found is None else post_all(found, bodies)
+    except Refusal as error:
+        return [str(error)]
+    except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's, and knows the address
+        return [f"the inventory cannot be read: {type(error).__name__}"]
 
 
 if __name__ == "__main__":

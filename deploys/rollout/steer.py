@@ -15,6 +15,7 @@ import click
 from deploys.refusal import Refusal
 from deploys.rollout.model import State
 from deploys.rollout.place import person, place_of, store_of
+from deploys.rollout.results import plain
 from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.outbox import undelivered, undelivered_lines
 from deploys.rollout.store.reports import progress
@@ -43,7 +44,7 @@ def status(ident: int | None, *, as_json: bool) -> None:
         told = undelivered(store, found.rollout.id)
         click.echo(json.dumps({**found.to_json(), "undelivered": told}, indent=2))
     else:
-        click.echo("\n".join([*found.lines(), *undelivered_lines(store, found.rollout.id)]))
+        click.echo(plain("\n".join([*found.lines(), *undelivered_lines(store, found.rollout.id)])))
     sys.exit(status_of(found.rollout.state))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from deploys.rollout.results import plain
+
 SCHEMA = 1
 
 
@@ -28,6 +30,7 @@ class Voice:
         if self.as_json:
             self._object(event, {"words": words, **fields})
             return
+        words = plain(words)
         click.echo(f"{datetime.now(UTC):{self.stamp}}  {words}" if self.stamp else words, err=aside)
 
     def show(self, event: str, lines: Iterable[str], **fields: Any) -> None:  # noqa: ANN401 - what JSON takes
@@ -36,7 +39,7 @@ class Voice:
             self._object(event, fields)
             return
         for line in lines:
-            click.echo(line)
+            click.echo(plain(line))
 
     def note(self, words: str) -> None:
         """Say what is no event of a rollout."""

@@ -58,6 +58,13 @@ def run(*command: str | Path, timeout: float = 900, cold: bool = False, **env: s
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def wait_for(true, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def program(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.converge.conftest import ROOT, Done, converge, program, run
+from tests.converge.conftest import ROOT, Done, converge, program, run, wait_for
 from tests.lab.settings import state_dir
 
 pytestmark = pytest.mark.lab
@@ -88,13 +88,6 @@ def reverted(done: Done, name: str) -> str:
 
 def upper(name: str) -> Path:
     return state_dir() / "hosts" / name / "upper"
-
-
-def wait_for(true, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def lets_in(lab, name: str) -> bool:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.converge.conftest import ROOT, Done, run
+from deploys.rollout.store.reports import audit
+from deploys.rollout.store.sqlite import Sqlite
+from deploys.rollout.store.store import Store
+from tests.converge.conftest import ROOT, Done, program, run, wait_for
 from tests.rollout.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.lab
@@ -217,3 +220,41 @@ def test_drift_is_found_and_mended(repository, on) -> None:
     assert "    not so   files: " in done.out
     assert "1 of 2 hosts are not as" in done.out
     assert on("roll-3", "cat /etc/motd") == on("roll-1", "cat /etc/motd")
+
+
+ON_CALL = """
+from deploys._run import begin
+from operations import file
+begin()
+file.text(name="Slow", path="/tmp/slow", content="slow", after="sleep 120")
+"""
+
+
+def test_a_fix_on_call_and_a_rollout_never_meet(repository, on, tmp_path) -> None:
+    repository.commit("six")
+    (tmp_path / "fix.py").write_text(ON_CALL)
+    env = {**os.environ, "PYTHONPATH": str(repository.path), "PHOTON_FLEET_STATE": str(repository.state)}
+    words = ["-y", "--limit", "roll-2", "--data", "why=ticket 4712"]
+    fix = subprocess.Popen(
+        [program("pyinfra"), "inventories/roll.py", tmp_path / "fix.py", *words], cwd=repository.path, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(lambda: "slow" in on("roll-2", "ls /tmp"), 120)
+    command = ["rollout", "inventories/roll.py", "--why", "six", "--limit", "roll-2", "--json"]
+    rollout = subprocess.Popen(
+        [sys.executable, "-m", "deploys", *command],
+        cwd=repository.path, env=env, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(lambda: "hosts that somebody else is changing" in rollout.stdout.readline(), 120)
+    assert on("roll-2", "cat /etc/motd") != "six\n"
+    fix.kill()
+    fix.wait()
+    last = json.loads(rollout.communicate(timeout=180)[0].splitlines()[-1])
+    assert (rollout.returncode, last["event"], last["progress"]["state"]) == (0, "ended", "done"), last
+    assert on("roll-2", "cat /etc/motd; rm /tmp/slow") == "six\n"
+    number = last["progress"]["id"]
+    busy = [about for _, _, event, about in audit(Store(Sqlite(repository.state / "rollouts.sqlite")), number)
+            if event == "busy"]  # fmt: skip
+    assert busy
+    assert f"process {fix.pid} is changing this host since 20" in busy[0]
+    assert "ticket 4712" in busy[0]

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from deploys.errors import InputError
 from deploys.policies.secret import Secret
+from deploys.rollout import members
 from deploys.rollout.gate_kinds import CompareGate
 from deploys.rollout.gates import asked, compared
 from deploys.rollout.host_gates import combined, judged
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import CommandGate, HttpGate, SilenceGate
+from tests.rollout.played import ROOT
 
 WAVE = WaveHosts(0, ("web-1", "web-2"), ("web-3", "web-4", "web-5"))
 
@@ -168,3 +170,23 @@ def test_the_worst_host_decides() -> None:
     assert combined({"a": good, "b": good}) == (Answer.PASS, "2 hosts")
     assert combined({"a": lost, "b": good}) == (Answer.INCONCLUSIVE, "a: silent")
     assert combined({"a": lost, "b": bad, "c": bad}) == (Answer.FAIL, "b: no; c: no")
+
+
+TALKS = """
+from deploys.policies.files import File, Files
+from deploys.rollout.settings import CommandGate, Rollout
+from inventories._fleet import fleet, host
+print("an inventory that says things")
+hosts = fleet(host("web-1", Files(files=[File(path="/etc/motd", content="new")])), connector="fake")
+rollout = Rollout(gates=[CommandGate(name="look", command=["printf", {said!r}])])
+"""
+
+
+def test_an_inventory_that_prints_is_read_and_its_gates_are_asked(tmp_path) -> None:
+    (tmp_path / "fleet.py").write_text(TALKS.format(said="all\\033]0;owned\\007 is well"))
+    inventory = str(tmp_path / "fleet.py")
+    assert [each.name for each in members.members(ROOT, inventory, ()).hosts] == ["@fake/web-1"]
+    answer, words = members.ask(ROOT, inventory, "look", WAVE, 60)
+    assert answer is Answer.PASS
+    # What a gate says is shown on terminals.
+    assert words == "all\ufffd]0;owned\ufffd is well"

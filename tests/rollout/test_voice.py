@@ -42,7 +42,9 @@ def test_a_rollout_line_by_line(tmp_path, capsys) -> None:
     assert [each["host"] for each in lines[-1]["progress"]["unwell"]] == ["web-2"]
 
 
-@pytest.mark.parametrize("words", [("pause", "1"), ("rollout", "no/such.py", "--why", "a test", "--revision", "HEAD^0"), ("status", "7")])
+@pytest.mark.parametrize(
+    "words", [("pause", "1"), ("rollout", "no/such.py", "--why", "a test", "--revision", "HEAD^0"), ("status", "7")]
+)
 def test_what_is_said_from_another_terminal(tmp_path, words: tuple[str, ...]) -> None:
     world = World(tmp_path / "state")
     world.begin([[1]])
