@@ -5,11 +5,9 @@ The timer and the unit for the next boot are left out here; tests/converge has t
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -276,48 +274,3 @@ def test_a_path_in_the_home_of_a_user(place) -> None:
 def test_too_much_or_nothing_is_no_path_of_a_guard(path: str) -> None:
     with pytest.raises(ValueError, match="nothing that a guard could save"):
         Undo(paths=(path,))
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017 - any number of writes may succeed
-
-
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 300 KiB."""
-    root = tmp_path / "small"
-    root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "small", root], check=True)
-    yield root
-    subprocess.run(["umount", "--lazy", root], check=True)
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
-def test_a_disk_that_is_full_by_now_does_not_stop_the_way_back(small_disk, shell) -> None:
-    place = Place(small_disk, shell)
-    (place.etc / "a").write_text("a" * 20000)
-    before = place.picture()
-    assert place.call(place.write(), "arm") == (0, ["armed"], "")
-    (place.etc / "a").write_text("changed")
-    fill(small_disk / "fill")
-    _, lines, errors = place.armed("revert", "timer")
-    assert outcome("x", lines).startswith("REVERTED: "), (lines, errors)
-    assert place.picture() == before
-    assert outcome("x", (place.state / "verdict").read_text().splitlines()).startswith("REVERTED: ")
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
-def test_a_full_disk_is_nothing_to_begin_with(small_disk, shell) -> None:
-    place = Place(small_disk, shell)
-    (place.etc / "a").write_text("a" * 200000)
-    status, _, errors = place.call(place.write(), "arm")
-    assert status == 1
-    assert "cannot save what is there" in errors
-    assert not (place.state / "armed").exists()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.guard import owner
-from deploys.guard.arrive import arrive
 from facts.file import TextFile
 from operations import accounts, docker, file, fixes, iptables, keys, sshd
 from tests.guarded import (
@@ -283,28 +281,3 @@ def test_a_key_is_replaced_with_its_options_and_never_doubled():
     lines = [f"no-pty {old}", "# kept", old, other]
     assert keys.with_key_replaced(lines, old, new) == [f"no-pty {new}", "# kept", other]
     assert keys.with_key_replaced([tabs], old, new) == [f'command="ssh-agent bash"\t{new}']
-
-
-NOBODY = {"lock": [], "armed": [], "verdict": [], "records": []}
-ANN = ["by: ann@ctl, process 7", "since: 2026-01-01", "why: ticket 4711", "commit: c0ffee"]
-ARMED = ["policy: ssh", "by: ann@ctl, process 7", "commit: c0ffee", "until: 2026-01-01T00:00:00Z"]
-
-
-@pytest.mark.parametrize(
-    ("traces", "words"),
-    [
-        ({**NOBODY, "lock": ANN}, "ann@ctl, process 7 is changing this host since 2026-01-01 (ticket 4711; "),
-        ({**NOBODY, "armed": ARMED}, "a change to ssh by ann@ctl, process 7 (commit c0ffee) is not confirmed"),
-    ],
-)
-def test_a_host_that_another_run_is_changing_is_remembered_as_busy(traces, words, monkeypatch):
-    monkeypatch.setattr("deploys.guard.owner.BUSY", {})
-    message = refusal(arrive, {"run.OtherRuns": traces})
-    assert words in message
-    assert owner.BUSY.pop("host") == message
-
-
-def test_a_host_that_nobody_changes_is_not_busy(monkeypatch):
-    monkeypatch.setattr("deploys.guard.owner.BUSY", {})
-    run(arrive, {"run.OtherRuns": NOBODY})
-    assert owner.BUSY == {}
