@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import TypedDict
 
-from pyinfra.api import FactBase, StringCommand
-from pyinfra.api.command import QuoteString
-from pyinfra.api.exceptions import FactProcessError
-from typing_extensions import override
+from facts._machine import MachineFact
 
 ASK = "cloud-machine"
 """The word by which the @cloud connector knows that its cloud is asked; no shell has such a command."""
@@ -41,7 +36,7 @@ class Machine(TypedDict):
     address: str
 
 
-class CloudMachine(FactBase[Machine | None]):
+class CloudMachine(MachineFact[Machine]):
     """The machine of a host; None when there is none.
 
     One that is not ours, and a cloud that refuses or does not answer, are errors of this host.
@@ -49,20 +44,5 @@ class CloudMachine(FactBase[Machine | None]):
         {"id": "i-0123456789abcdef0", "state": "running", "size": "t3.small", ...}
     """
 
-    @staticmethod
-    @override
-    def default() -> None:
-        return None
-
-    @override
-    def command(self, host: str) -> StringCommand:
-        return StringCommand(ASK, QuoteString(host))
-
-    @override
-    def process(self, output: Iterable[str]) -> Machine | None:
-        try:
-            found: Machine | None = json.loads("\n".join(output))
-        except ValueError as error:
-            message = f"no answer of a cloud: {error}"
-            raise FactProcessError(message) from error
-        return found
+    ask = ASK
+    keeper = "a cloud"

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import TypedDict
 
-from pyinfra.api import FactBase, StringCommand
-from pyinfra.api.command import QuoteString
-from pyinfra.api.exceptions import FactProcessError
-from typing_extensions import override
+from facts._machine import MachineFact
 
 ASK = "vcenter-machine"
 """The word by which the @vm connector knows that its vCenter is asked; no shell has such a command."""
@@ -72,7 +67,7 @@ class Machine(TypedDict):
     why_not: str
 
 
-class VirtualMachine(FactBase[Machine | None]):
+class VirtualMachine(MachineFact[Machine]):
     """The machine of a host; None when there is none.
 
     One that is in its place and not ours, and a vCenter that refuses or does not answer, are errors of this host.
@@ -80,20 +75,5 @@ class VirtualMachine(FactBase[Machine | None]):
         {"moid": "vm-42", "label": "web-1", "power": "on", "cpus": 2, ...}
     """
 
-    @staticmethod
-    @override
-    def default() -> None:
-        return None
-
-    @override
-    def command(self, host: str) -> StringCommand:
-        return StringCommand(ASK, QuoteString(host))
-
-    @override
-    def process(self, output: Iterable[str]) -> Machine | None:
-        try:
-            found: Machine | None = json.loads("\n".join(output))
-        except ValueError as error:
-            message = f"no answer of a vCenter: {error}"
-            raise FactProcessError(message) from error
-        return found
+    ask = ASK
+    keeper = "a vCenter"

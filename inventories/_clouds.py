@@ -15,19 +15,13 @@ have a cloud_vm policy: nothing is said to the host itself then.
 
 from __future__ import annotations
 
-import json
-import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.api.state import State
-from pyinfra.connectors.base import BaseConnector
-from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import override
 
 from deploys.errors import InputError
@@ -36,6 +30,7 @@ from deploys.policies.cloud_vm import CloudVm
 from deploys.policies.clouds import Ec2, Gce
 from facts.cloud import ASK
 from inventories._fleet import Group, Host
+from inventories._machine import MachineConnector
 from inventories._merge import Effective
 from inventories._ssh import PhotonConnector
 from inventories._vm import record_of
@@ -133,25 +128,16 @@ def _named(kind: type[Ec2Connector], name: str | None) -> Iterator[tuple[str, di
         yield member.name, {**NO_SFTP, **member.data}, automatic_groups(by_id[member.data["vm_uuid"]])
 
 
-class CloudConnector(BaseConnector):
+class CloudConnector(MachineConnector):
     """What is known of a host's machine in its cloud, and the hands that change it; see the module's docstring."""
 
-    handles_execution = True
-
-    @staticmethod
-    @override
-    def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-        yield name, {}, []
+    ask = ASK
+    no_policy = "the host has no cloud_vm policy: no machine in a cloud is meant by it"
+    no_shell = "a machine in a cloud has no shell here, its host has"
 
     @override
-    def connect(self) -> None:
-        if cloud_policy(self.host) is None:
-            message = "the host has no cloud_vm policy: no machine in a cloud is meant by it"
-            raise ConnectError(message)
-
-    @override
-    def disconnect(self) -> None:
-        """There is no connection to a cloud."""
+    def is_meant(self) -> bool:
+        return cloud_policy(self.host) is not None
 
     @property
     def crew(self) -> Any:  # noqa: ANN401 - deploys.clouds.crew.Crew, whose import is for those that have a cloud
@@ -192,30 +178,13 @@ class CloudConnector(BaseConnector):
         return crew, Waiting(crew, rules)
 
     @override
-    def run_shell_command(
-        self, command: StringCommand, print_output: bool = False, print_input: bool = False, **arguments: Any
-    ) -> tuple[bool, CommandOutput]:
-        line = command.get_raw_value()
-        if not line.startswith(f"{ASK} "):
-            return False, CommandOutput([OutputLine("stderr", "a machine in a cloud has no shell here, its host has")])
+    def answer(self, name: str) -> dict[str, Any] | None:
         from deploys.clouds.machine import facts_of  # noqa: PLC0415 - see _made
 
         policy = cloud_policy(self.host)
         assert policy is not None, "connect() has looked"  # noqa: S101 - for the type checker
-        try:
-            seen = self.crew.seen(shlex.split(line)[1])
-        except PyinfraError as error:
-            return False, CommandOutput([OutputLine("stderr", text) for text in str(error).splitlines()])
-        answer = None
-        if seen is not None:
-            place = policy.address_rule().of(seen.row()) if seen.state == "running" else None
-            answer = {**facts_of(seen), "address": place or ""}
-        return True, CommandOutput([OutputLine("stdout", json.dumps(answer))])
-
-    @override
-    def put_file(self, *_: Any, **__: Any) -> bool:
-        return False
-
-    @override
-    def get_file(self, *_: Any, **__: Any) -> bool:
-        return False
+        seen = self.crew.seen(name)
+        if seen is None:
+            return None
+        place = policy.address_rule().of(seen.row()) if seen.state == "running" else None
+        return {**facts_of(seen), "address": place or ""}

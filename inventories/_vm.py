@@ -6,24 +6,18 @@ run and no file can be put there.
 
 from __future__ import annotations
 
-import json
-import shlex
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.connectors.base import BaseConnector
-from pyinfra.connectors.util import CommandOutput, OutputLine
 from typing_extensions import override
 
 from deploys.policies.vm import Vm
 from facts.vm import ASK
+from inventories._machine import MachineConnector
 from inventories._merge import Effective
 
 _CREWS: WeakKeyDictionary[State, dict[Any, Any]] = WeakKeyDictionary()
@@ -45,25 +39,16 @@ def record_of(host: Host) -> Path:
     return Path(host.data.get("vm_record") or DEFAULT)
 
 
-class VmConnector(BaseConnector):
+class VmConnector(MachineConnector):
     """What is known of a host's machine, and the hands that change it; see the module's docstring."""
 
-    handles_execution = True
-
-    @staticmethod
-    @override
-    def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-        yield name, {}, []
+    ask = ASK
+    no_policy = "the host has no vm policy: no machine of a vCenter is meant by it"
+    no_shell = "a virtual machine has no shell here, its host has"
 
     @override
-    def connect(self) -> None:
-        if vm_policy(self.host) is None:
-            message = "the host has no vm policy: no machine of a vCenter is meant by it"
-            raise ConnectError(message)
-
-    @override
-    def disconnect(self) -> None:
-        """The session belongs to the run, which closes it."""
+    def is_meant(self) -> bool:
+        return vm_policy(self.host) is not None
 
     @property
     def crew(self) -> Any:  # noqa: ANN401 - deploys.vsphere.crew.Crew, whose import is for those that have a vCenter
@@ -106,26 +91,8 @@ class VmConnector(BaseConnector):
         return Crew(policy.vcenter, identities)
 
     @override
-    def run_shell_command(
-        self, command: StringCommand, print_output: bool = False, print_input: bool = False, **arguments: Any
-    ) -> tuple[bool, CommandOutput]:
-        line = command.get_raw_value()
-        if not line.startswith(f"{ASK} "):
-            return False, CommandOutput([OutputLine("stderr", "a virtual machine has no shell here, its host has")])
+    def answer(self, name: str) -> dict[str, Any] | None:
         policy = vm_policy(self.host)
         assert policy is not None, "connect() has looked"  # noqa: S101 - for the type checker
-        name = shlex.split(line)[1]
-        try:
-            seen = self.crew.seen(name)
-        except PyinfraError as error:
-            return False, CommandOutput([OutputLine("stderr", text) for text in str(error).splitlines()])
-        answer = None if seen is None else seen.to_fact(policy.address_rule())
-        return True, CommandOutput([OutputLine("stdout", json.dumps(answer))])
-
-    @override
-    def put_file(self, *_: Any, **__: Any) -> bool:
-        return False
-
-    @override
-    def get_file(self, *_: Any, **__: Any) -> bool:
-        return False
+        seen = self.crew.seen(name)
+        return None if seen is None else seen.to_fact(policy.address_rule())

@@ -161,3 +161,15 @@ def variant(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def simulator(lab):
+    """A simulated vCenter whose machines are lab hosts."""
+    from tests.lab.vcenter import machines  # noqa: PLC0415 - most modules need no vCenter
+
+    with machines.start(template="photon-5", vms=0) as started:
+        yield started
+    for spec, _ in lab.status():
+        if spec.machine:
+            lab.remove(spec.name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from shlex import quote
 
 import pytest
@@ -17,7 +16,6 @@ from pyVmomi import vim
 from tests.converge.conftest import Done, changes, converge, program, prove, run
 from tests.lab import vcenter
 from tests.lab.settings import state_dir
-from tests.lab.vcenter import machines
 from tests.vsphere import soap
 from tests.vsphere.test_simulator_tags import Rest
 
@@ -28,15 +26,6 @@ COUNT = int(os.environ.setdefault("LAB_MACHINES", "3"))
 ROLES = ("web", "db", "edge")
 NAMES = [f"{ROLES[number % 3]}-{number // 3 + 1}" for number in range(COUNT)]
 CALLS = 20
-
-
-@pytest.fixture(scope="module")
-def simulator(lab) -> Iterator[vcenter.VCenter]:
-    with machines.start(template="photon-5", vms=0) as started:
-        yield started
-    for spec, _ in lab.status():
-        if spec.machine:
-            lab.remove(spec.name)
 
 
 def bring_up(*arguments: str, deploy: str = "deploys/vm.py") -> Done:

@@ -28,6 +28,8 @@ from tests.lab.supervisor import jail_command
 
 START_SECONDS = 60.0
 BOOT_SECONDS = 360.0
+DISK = ("upper", "docker", "containerd")
+"""The directories of a host that are its disk."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -205,6 +207,24 @@ def stop(host: str) -> None:
     """Switch a host off; its disk stays."""
     if is_up():
         _request("stop", host)
+
+
+def keep(host: str, label: str) -> None:
+    """Copy a host's disk as it is now, running or not."""
+    directory = seed.specs()[host].directory
+    copy = directory / "kept" / label
+    copy.mkdir(parents=True)
+    run("cp", "-a", *(str(directory / name) for name in DISK if (directory / name).exists()), str(copy))
+
+
+def take_back(host: str, label: str) -> None:
+    """Give a host, which is off afterwards, the disk that was kept."""
+    stop(host)
+    directory = seed.specs()[host].directory
+    for name in (*DISK, "work"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / "work").mkdir()
+    run("cp", "-a", *map(str, sorted((directory / "kept" / label).iterdir())), str(directory))
 
 
 def cut(host: str, *, down: bool = True) -> None:

@@ -18,7 +18,7 @@ type guests struct {
 	mu        sync.Mutex
 	byVM      map[types.ManagedObjectReference]*guest
 	addresses map[string]string // MAC -> IPv4, as a DHCP server keeps it
-	events    chan powerEvent
+	events    chan vmEvent
 	hooks     hooks
 }
 
@@ -26,7 +26,7 @@ type guest struct {
 	boots  int // grows with each change of power: what an older one started is void
 	booted bool
 	said   said
-	hook   sync.Mutex // one program at a time for a VM
+	last   <-chan struct{} // closed when the program that was asked for last has ended
 }
 
 // said is what a test, or the program behind a VM, wants instead of the usual.
@@ -42,15 +42,19 @@ func (s said) nothing() bool {
 	return s.addresses == nil && s.nics == nil && s.bridges == nil && s.hostname == nil && s.tools == nil
 }
 
-type powerEvent struct {
-	vm types.ManagedObjectReference
-	on bool
+// vmEvent is what a VM's program is told, in the order in which it happened: power, or what a snapshot is about.
+type vmEvent struct {
+	vm       types.ManagedObjectReference
+	on       bool
+	word     string // kept, back: of a snapshot
+	snapshot string
+	done     chan struct{}
 }
 
 func newGuests(l *lab) *guests {
 	g := &guests{
 		l: l, byVM: map[types.ManagedObjectReference]*guest{}, addresses: map[string]string{},
-		events: make(chan powerEvent, 10000),
+		events: make(chan vmEvent, 10000),
 	}
 	for _, entity := range simulator.Map.All("VirtualMachine") {
 		vm := entity.(*simulator.VirtualMachine)
@@ -87,17 +91,45 @@ func (g *guests) UpdateObject(object mo.Reference, changes []types.PropertyChang
 	for _, change := range changes {
 		if change.Name == "runtime.powerState" && object.Reference().Type == "VirtualMachine" {
 			on := change.Val == types.VirtualMachinePowerStatePoweredOn
-			g.events <- powerEvent{object.Reference(), on} // the VM is locked here
+			g.events <- vmEvent{vm: object.Reference(), on: on} // the VM is locked here
 		}
 	}
 }
 
 func (g *guests) follow() {
 	for event := range g.events {
-		if vm, ok := simulator.Map.Get(event.vm).(*simulator.VirtualMachine); ok {
+		vm, ok := simulator.Map.Get(event.vm).(*simulator.VirtualMachine)
+		switch {
+		case event.word != "":
+			g.told(vm, event)
+		case ok:
 			g.powered(vm, event.on)
 		}
 	}
+}
+
+// disk has the program keep a VM's disk as it is now, or take it back to how it was; returns at its end.
+func (g *guests) disk(word string, vm, snapshot types.ManagedObjectReference) {
+	if g.l.onPower == "" {
+		return
+	}
+	done := make(chan struct{})
+	g.events <- vmEvent{vm: vm, word: word, snapshot: snapshot.Value, done: done}
+	<-done
+}
+
+func (g *guests) told(vm *simulator.VirtualMachine, event vmEvent) {
+	if vm == nil {
+		close(event.done)
+		return
+	}
+	input := g.describe(vm)
+	input.Snapshot = event.snapshot
+	ended := g.runHook(g.of(vm.Self), event.word, input, func(hookAnswer) {})
+	go func() {
+		<-ended
+		close(event.done)
+	}()
 }
 
 func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
@@ -122,7 +154,7 @@ func (g *guests) powered(vm *simulator.VirtualMachine, on bool) {
 	switch {
 	case g.l.onPower != "":
 		input := g.describe(vm)
-		go g.runHook(guest, word, input, func(answer hookAnswer) {
+		g.runHook(guest, word, input, func(answer hookAnswer) {
 			g.heard(vm, guest, answer)
 			up()
 		})

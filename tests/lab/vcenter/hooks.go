@@ -21,6 +21,7 @@ type hookInput struct {
 	Name        string            `json:"name"`
 	ExtraConfig map[string]string `json:"extra_config"`
 	NICs        []hookNIC         `json:"nics"`
+	Snapshot    string            `json:"snapshot,omitempty"`
 }
 
 type hookNIC struct {
@@ -71,10 +72,25 @@ func pathOf(entity mo.Entity) string {
 	return path
 }
 
-// runHook runs the program for one VM, one after the other, and hands on what it prints.
-func (g *guests) runHook(guest *guest, word string, input hookInput, then func(hookAnswer)) {
-	guest.hook.Lock()
-	defer guest.hook.Unlock()
+// runHook runs the program for a VM after those that were asked for before, and hands on what it prints. The channel
+// is closed at its end.
+func (g *guests) runHook(guest *guest, word string, input hookInput, then func(hookAnswer)) <-chan struct{} {
+	done := make(chan struct{})
+	g.mu.Lock()
+	before := guest.last
+	guest.last = done
+	g.mu.Unlock()
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		g.hook(word, input, then)
+	}()
+	return done
+}
+
+func (g *guests) hook(word string, input hookInput, then func(hookAnswer)) {
 	text, _ := json.Marshal(input)
 	command := exec.Command(g.l.onPower, word, input.UUID, input.Path)
 	command.Stdin, command.Stderr = bytes.NewReader(text), os.Stderr
@@ -148,7 +164,7 @@ func (g *guests) gone(vm *simulator.VirtualMachine) func() {
 		delete(g.byVM, vm.Self)
 		g.mu.Unlock()
 		if g.l.onPower != "" {
-			go g.runHook(guest, "gone", input, func(hookAnswer) {})
+			g.runHook(guest, "gone", input, func(hookAnswer) {})
 		}
 	}
 }

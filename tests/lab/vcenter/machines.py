@@ -3,8 +3,9 @@
 
 with machines.start(template="photon-5") as simulator: ...
 
-The simulator runs this file as `machines.py on|off|gone UUID PATH` when a machine is switched on, off, or destroyed.
-What a machine is made of (CPUs, memory, disks) and what a snapshot holds is the simulator's word alone.
+The simulator runs this file as `machines.py on|off|gone UUID PATH` when a machine is switched on, off or destroyed,
+and with `kept` or `back` when a snapshot is taken or gone back to. What a machine is made of (CPUs, memory, disks) is
+the simulator's word alone.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ def _switched(word: str, uuid: str, given: dict[str, Any]) -> dict[str, Any]:
             client.stop(_name(uuid))
         case "gone":
             client.remove(_name(uuid))
+        case "kept":
+            client.keep(_name(uuid), given["snapshot"])
+        case "back":
+            client.take_back(_name(uuid), given["snapshot"])
     return {}
 
 

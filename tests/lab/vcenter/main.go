@@ -63,7 +63,7 @@ func parse(m *simulator.Model) options {
 	flag.StringVar(&o.lab.api, "api", "8.0.3.0", "newest API version")
 	flag.StringVar(&o.lab.guestNet, "guest-net", "10.9", "first two octets of the guests' addresses; empty: no guests")
 	flag.DurationVar(&o.lab.boot, "boot", 0, "a guest has addresses so long after power-on")
-	flag.StringVar(&o.lab.onPower, "on-power", "", "program run as: PROGRAM on|off|gone UUID PATH")
+	flag.StringVar(&o.lab.onPower, "on-power", "", "program run as: PROGRAM on|off|gone|kept|back UUID PATH")
 	flag.StringVar(&o.lab.template, "template", "", "name of a Photon template to put in each datacenter")
 	flag.Parse()
 	return o

@@ -25,6 +25,7 @@ func (l *lab) createSnapshot(q *request) (types.AnyType, types.BaseMethodFault) 
 	}
 	ref := result.(types.ManagedObjectReference)
 	l.snapshots[ref] = state
+	l.guests.disk("kept", vm.Self, ref)
 	simulator.Map.WithLock(vm, func() {
 		if node := findSnapshot(vm.Snapshot.RootSnapshotList, ref); node != nil && !state.on {
 			node.State = types.VirtualMachinePowerStatePoweredOff // what a revert would leave
@@ -79,6 +80,7 @@ func (l *lab) revertTo(vm *simulator.VirtualMachine, ref types.ManagedObjectRefe
 			return fault
 		}
 	}
+	l.guests.disk("back", vm.Self, ref)
 	config := &types.VirtualMachineConfigInfo{}
 	deepCopy(state.config, config)
 	simulator.Map.WithLock(vm, func() {
