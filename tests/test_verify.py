@@ -120,6 +120,21 @@ def test_one_that_cannot_be_read_fails_alone(host) -> None:
     assert "division by zero" in verdicts[2].actual
 
 
+def test_what_the_host_did_not_answer_is_told_from_what_is_not_so(host) -> None:
+    proof = Proof(host)
+    checks = [
+        check("broken", lambda target: target.check_output("echo broken"), "x"),
+        check("behind", lambda target: target.check_output("echo a"), "a", needs="broken"),
+        check("behind it", lambda target: target.check_output("echo a"), "a", needs="behind"),
+        check("wrong", lambda target: target.check_output("echo a"), "b"),
+        check("raises", lambda _: 1 / 0, "x"),
+    ]
+    proof.collect(checks)
+    verdicts = [proof.judge(Ssh(), each) for each in checks]
+    assert [verdict.passed for verdict in verdicts] == [False] * 5
+    assert [verdict.unanswered for verdict in verdicts] == [True, True, True, False, False]
+
+
 def test_without_collecting_each_is_read_when_it_is_judged(host) -> None:
     proof = Proof(host)
     assert proof.judge(Ssh(), check("a", lambda target: target.check_output("echo a"), "a")).passed

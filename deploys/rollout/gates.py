@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import os
@@ -12,15 +13,20 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from deploys.policies.secret import Secret
-from deploys.rollout.gate_kinds import CompareGate, short
+from deploys.refusal import Refusal
+from deploys.rollout.gate_kinds import CompareGate, bearer, no_answer, short
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import CommandGate, Gate, HttpGate, SilenceGate
 
 CANNOT_TELL = 75
 _MOST_BYTES = 1 << 20
+HOSTS, WAVE = "PHOTON_FLEET_HOSTS", "PHOTON_FLEET_WAVE"
+_MOST_VARIABLE = 128 * 1024 - 1
+"""Linux starts no program with a longer variable, its name included (MAX_ARG_STRLEN of execve(2))."""
 _MOST_NAMES = 5
 
 
@@ -48,16 +54,15 @@ def asked(inventory: str, gates: Sequence[Gate], gate: str, wave: WaveHosts) -> 
 
 
 def _command(gate: CommandGate, wave: WaveHosts) -> tuple[Answer, str]:
-    env = {**os.environ, "PHOTON_FLEET_WAVE": str(wave.number + 1), "PHOTON_FLEET_HOSTS": " ".join(wave.hosts)}
     try:
         process = subprocess.Popen(
-            list(gate.command), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            list(gate.command), env=_told(wave), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         return Answer.INCONCLUSIVE, f"{gate.command[0]}: {error.strerror or error}"
     try:
-        out, err = process.communicate(timeout=gate.seconds)
+        out, err = process.communicate("".join(f"{name}\n" for name in wave.hosts), timeout=gate.seconds)
     except subprocess.TimeoutExpired:
         # With all that it has started: they would hold its output open.
         os.killpg(process.pid, signal.SIGKILL)
@@ -69,17 +74,29 @@ def _command(gate: CommandGate, wave: WaveHosts) -> tuple[Answer, str]:
     return Answer.FAIL, f"it ended with {process.returncode}: {words}"
 
 
+def _told(wave: WaveHosts) -> dict[str, str]:
+    """The environment of a command. Names that no variable can hold are on its standard input alone."""
+    env = {**os.environ, WAVE: str(wave.number + 1), HOSTS: " ".join(wave.hosts)}
+    if len(os.fsencode(f"{HOSTS}={env[HOSTS]}")) > _MOST_VARIABLE:
+        # Not some of them: a command that looks at these would take them for all.
+        del env[HOSTS]
+    return env
+
+
 def _http(gate: HttpGate) -> tuple[Answer, str]:
-    status, text = _fetched(gate.url, gate.token, gate.seconds)
-    if status is None:
-        return Answer.INCONCLUSIVE, text
-    if status != gate.status:
-        return Answer.FAIL, f"the answer has the status {status}: {short(text)}"
-    if gate.contains and gate.contains not in text:
-        return Answer.FAIL, f"the answer has no {gate.contains!r}: {short(text)}"
-    if gate.absent and gate.absent in text:
+    got = _fetched(gate.url, gate.token, gate.seconds)
+    if isinstance(got, str):
+        return Answer.INCONCLUSIVE, got
+    if got.status != gate.status:
+        return Answer.FAIL, f"the answer has the status {got.status}: {short(got.text)}"
+    if gate.absent and gate.absent in got.text:
         return Answer.FAIL, f"the answer has {gate.absent!r}"
-    return Answer.PASS, f"status {status}"
+    missing = bool(gate.contains) and gate.contains not in got.text
+    if got.more and (missing or gate.absent):
+        return Answer.INCONCLUSIVE, f"the answer was not read to its end, but {len(got.text)} letters of it"
+    if missing:
+        return Answer.FAIL, f"the answer has no {gate.contains!r}: {short(got.text)}"
+    return Answer.PASS, f"status {got.status}"
 
 
 def _silence(gate: SilenceGate) -> tuple[Answer, str]:
@@ -102,12 +119,18 @@ def _compare(gate: CompareGate, wave: WaveHosts) -> tuple[Answer, str]:
 def compared(gate: CompareGate, wave: WaveHosts, found: Sequence[Series]) -> tuple[Answer, str]:
     """The hosts of a wave against those that are untouched, by a value for each."""
     values: dict[str, float] = {}
+    seen: set[str] = set()
     known = {*wave.hosts, *wave.untouched}
     for each in found:
         whole = str(each["metric"].get(gate.label, ""))
         name = next((name for name in (whole, whole.partition(":")[0], whole.partition(".")[0]) if name in known), None)
         value = float(each["value"][1])
-        if name is not None and math.isfinite(value):
+        if name is None:
+            continue
+        if name in seen:
+            return Answer.INCONCLUSIVE, f"more than one value for {name}: let the query make one of them"
+        seen.add(name)
+        if math.isfinite(value):
             values[name] = value
     missing = [name for name in wave.hosts if name not in values]
     others = [values[name] for name in wave.untouched if name in values]
@@ -126,31 +149,53 @@ Series = Mapping[str, Any]
 
 def _queried(url: str, query: str, token: Secret | None, seconds: float) -> Sequence[Series] | str:
     """What a query finds, or why that is not known. Source of the format: Prometheus' HTTP API, "Instant queries"."""
-    status, text = _fetched(
-        f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}", token, seconds
-    )
-    if status is None:
-        return text
+    got = _fetched(f"{url.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}", token, seconds)
+    if isinstance(got, str):
+        return got
     try:
-        answer = json.loads(text)
+        answer = json.loads(got.text)
         if answer["status"] != "success" or answer.get("warnings"):
             return short(str(answer.get("error") or answer.get("warnings")))
-        found = answer["data"]["result"]
+        kind, found = answer["data"]["resultType"], answer["data"]["result"]
+        if kind != "vector" or not isinstance(found, list):
+            return f"its answer is no list of series, but {short(str(kind))}: let the query be one of an instant vector"
         return [{"metric": dict(each.get("metric", {})), "value": (each["value"][0], str(float(each["value"][1])))}
                 for each in found]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return f"no answer of Prometheus': {short(text)}"
+        return f"no answer of Prometheus': {short(got.text)}"
 
 
-def _fetched(url: str, token: Secret | None, seconds: float) -> tuple[int | None, str]:
-    """Status and text; None and why when there is no answer."""
-    request = urllib.request.Request(url)  # noqa: S310 - http and https alone, see the settings
-    if token is not None:
-        request.add_unredirected_header("Authorization", f"Bearer {token.resolve()}")
+@dataclass(frozen=True)
+class _Got:
+    """An answer. `more`: there is more of it than was read."""
+
+    status: int
+    text: str
+    more: bool
+
+
+def _fetched(url: str, token: Secret | None, seconds: float) -> _Got | str:
+    """An answer, or why there is none: in words that are kept and shown, and hold no secret."""
     try:
-        with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310 - see above
-            return answer.status, answer.read(_MOST_BYTES).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(_MOST_BYTES).decode(errors="replace")
-    except (OSError, ValueError) as error:
-        return None, f"no answer: {error}"
+        request = urllib.request.Request(url)  # noqa: S310 - http and https alone, see the settings
+        if token is not None:
+            request.add_unredirected_header("Authorization", bearer(token))
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310 - see above
+                return _got(answer)
+        except urllib.error.HTTPError as error:
+            return _got(error.fp)
+    except Refusal as refusal:
+        return str(refusal)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return no_answer(error, seconds)
+
+
+def _got(answer: object) -> _Got:
+    if not isinstance(answer, http.client.HTTPResponse):
+        message = "it leads to something else than a web server"
+        raise Refusal(message)
+    body = answer.read(_MOST_BYTES)
+    # A connection that ends too early is no error of a read of so many bytes: some are still to come then.
+    more = bool(answer.length) or bool(answer.read(1))
+    return _Got(answer.status, body.decode(errors="replace"), more)

@@ -10,12 +10,12 @@ from pyinfra.api.host import Host
 from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate, HostGate, HostHttpGate, ProofGate, short
 from deploys.rollout.gates import CANNOT_TELL
 from deploys.rollout.model import Answer
-from deploys.verify import prove, testinfra_host
+from deploys.verify import Verdict, prove, testinfra_host
 from deploys.verify.session import connect, loaded
 from inventories._merge import effective_of
 
-TIMED_OUT = 124
-"""What timeout(1) ends with."""
+TIMED_OUT, KILLED = 124, 137
+"""What timeout(1) ends with; and with what it has to kill, as it takes no notice of TERM."""
 _MOST_HOSTS = 5
 
 Said = tuple[Answer, str]
@@ -68,11 +68,20 @@ def _asked(gate: HostGate, member: Host) -> Said:
 
 
 def _proof(member: Host) -> Said:
-    failed = [verdict for verdict in prove(member, effective_of(member).policies.values()) if not verdict.passed]
-    if not failed:
-        return Answer.PASS, ""
-    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return Answer.FAIL, short(f"{failed[0].policy}: not true that {failed[0].proves}{more}")
+    return proved(prove(member, effective_of(member).policies.values()))
+
+
+def proved(verdicts: Sequence[Verdict]) -> Said:
+    """What the proof of a host says: what the host did not answer is not known, and no failure of it."""
+    failed = [verdict for verdict in verdicts if not verdict.passed and not verdict.unanswered]
+    if failed:
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        return Answer.FAIL, short(f"{failed[0].policy}: not true that {failed[0].proves}{more}")
+    lost = [verdict for verdict in verdicts if verdict.unanswered]
+    if lost:
+        words = f"{len(lost)} of {len(verdicts)} checks could not be read, the first of {lost[0].policy}"
+        return Answer.INCONCLUSIVE, short(f"{words}: {lost[0].actual}")
+    return Answer.PASS, ""
 
 
 def _run(member: Host, seconds: int, *words: str) -> tuple[int, str, str]:
@@ -81,10 +90,16 @@ def _run(member: Host, seconds: int, *words: str) -> tuple[int, str, str]:
 
 
 def _command(gate: HostCommandGate, member: Host) -> Said:
-    status, out, err = _run(member, gate.seconds, *gate.command)
+    return ended(gate, *_run(member, gate.seconds, *gate.command))
+
+
+def ended(gate: HostCommandGate, status: int, out: str, err: str) -> Said:
+    """What a command on a host says by its end."""
     words = short((out.strip() or err.strip()).rpartition("\n")[2])
     if status == TIMED_OUT:
         return Answer.INCONCLUSIVE, f"no end within {gate.seconds} s"
+    if status == KILLED:
+        return Answer.INCONCLUSIVE, f"it was killed, as it had not ended within {gate.seconds} s, or by somebody else"
     if status in {0, CANNOT_TELL}:
         return (Answer.INCONCLUSIVE if status else Answer.PASS), words
     return Answer.FAIL, f"it ended with {status}: {words}"
@@ -107,30 +122,39 @@ def _http(gate: HostHttpGate, member: Host) -> Said:
     return Answer.PASS, f"status {code}"
 
 
+_LISTED = (
+    "{{.Name}}\t{{.State.Status}}\t{{.State.ExitCode}}\t{{.HostConfig.RestartPolicy.Name}}"
+    "\t{{if .State.Health}}{{.State.Health.Status}}{{end}}"
+)
+_TO_END = {"no", "on-failure", ""}
+"""Restart policies of containers that are to end."""
+
+
 def _containers(gate: ContainerGate, member: Host) -> Said:
     chosen = ("--filter", f"label={gate.label}") if gate.label else ()
-    status, out, err = _run(
-        member, 30, "docker", "ps", "--all", *chosen, "--format", "{{.Names}}\t{{.State}}\t{{.Status}}"
-    )
+    status, out, err = _run(member, 30, "docker", "ps", "--all", "--quiet", "--no-trunc", *chosen)
+    names = out.split()
+    if not status and names:
+        status, out, err = _run(member, 30, "docker", "inspect", "--type", "container", "--format", _LISTED, *names)
     if status:
         return Answer.INCONCLUSIVE, short(err or f"docker ended with {status}")
-    return judged(out)
+    return judged(out) if names else (Answer.INCONCLUSIVE, f"no container{' has its label' if gate.label else ''}")
 
 
 def judged(text: str) -> Said:
-    """What the lines of `docker ps` say: NAME, STATE and STATUS, with tabs between.
+    """What lines of `docker inspect` say: name, state, exit status, restart policy and health, with tabs between.
 
-    Source of the format: Docker's documentation, "Format command and log output"; the health is part of the status,
-    as in "Up 3 minutes (unhealthy)".
+    Source of the words: Docker's Engine API, "Inspect a container".
     """
     starting = []
-    for line in text.splitlines():
-        name, state, status = (*line.split("\t"), "", "")[:3]
-        done = state == "exited" and status.startswith("Exited (0)")
-        if "(unhealthy)" in status or (state != "running" and not done):
-            return Answer.FAIL, short(f"container {name}: {state}, {status}")
-        if "(health: starting)" in status:
-            starting.append(name)
+    for line in filter(None, text.splitlines()):
+        name, state, status, restart, health = (*line.split("\t"), *[""] * 5)[:5]
+        done = state == "exited" and status == "0" and restart in _TO_END
+        if not done and (state != "running" or health == "unhealthy"):
+            words = f"{state} with {status}, restart policy {restart}" if state == "exited" else f"{state} {health}"
+            return Answer.FAIL, short(f"container {name.removeprefix('/')}: {words}")
+        if health == "starting" and not done:
+            starting.append(name.removeprefix("/"))
     if starting:
         return Answer.INCONCLUSIVE, short(f"still starting: {', '.join(starting)}")
-    return Answer.PASS, ""
+    return (Answer.PASS, "") if text.strip() else (Answer.INCONCLUSIVE, "no container")

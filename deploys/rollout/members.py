@@ -27,8 +27,8 @@ from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.results import plain
+from deploys.rollout.settings import Gate, settings_of
 from deploys.rollout.settings import Rollout as Settings
-from deploys.rollout.settings import settings_of
 from deploys.rollout.store.reports import wave_of
 from deploys.rollout.waves import Candidate
 from deploys.verify.session import loaded
@@ -144,13 +144,22 @@ def main(words: Sequence[str]) -> int:
     return status
 
 
+def _asked(inventory: str, gates: Sequence[Gate], gate: str, wave: WaveHosts) -> tuple[Answer, str]:
+    try:
+        return asked(inventory, gates, gate, wave)
+    except Refusal:
+        raise
+    except Exception as error:  # noqa: BLE001 - what it says is kept and shown, and may hold what the gate was given
+        return Answer.INCONCLUSIVE, f"it could not be asked: {type(error).__name__}"
+
+
 def _answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
     try:
         if words[0] == "--ask":
             gate, inventory = words[1:]
             about = json.loads(sys.stdin.read())
             wave = WaveHosts(about["number"], tuple(about["hosts"]), tuple(about["untouched"]))
-            answer, why = asked(inventory, settings_of(inventory).gates, gate, wave)
+            answer, why = _asked(inventory, settings_of(inventory).gates, gate, wave)
             return 0, {"answer": answer, "words": why}
         return 0, _told(words[0], words[1:])
     except Refusal as error:

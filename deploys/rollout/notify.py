@@ -23,6 +23,7 @@ from typing import Any
 from typing_extensions import override
 
 from deploys.refusal import Refusal
+from deploys.rollout.gate_kinds import bearer, has_user, no_answer
 from deploys.rollout.place import Place, environment
 from deploys.rollout.settings import Webhook, settings_of
 from deploys.rollout.store.outbox import Message, delivered, take
@@ -114,15 +115,10 @@ def post(webhook: Webhook, body: Mapping[str, Any]) -> str:
             answer.read(1 << 16)
     except urllib.error.HTTPError as error:
         return f"the answer has the status {error.code}"
-    except TimeoutError:
-        return f"no answer within {webhook.seconds:g} s"
-    except urllib.error.URLError as error:
-        reason = error.reason
-        return f"no answer: {getattr(reason, 'strerror', None) or type(reason).__name__}"
     except Refusal as error:
         return str(error)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"no answer: {type(error).__name__}"
+        return no_answer(error, webhook.seconds)
     return ""
 
 
@@ -137,7 +133,11 @@ def _request(webhook: Webhook, body: Mapping[str, Any]) -> urllib.request.Reques
     """
     given = {"text": slack_text(body)} if webhook.kind == "slack" else body
     headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{body["key"]}"', "User-Agent": "photon-fleet"}
-    request = urllib.request.Request(webhook.address(), json.dumps(given).encode(), headers, method="POST")  # noqa: S310
+    address = webhook.address()
+    if has_user(address):
+        message = "its url holds a name or a password before its @: leave them out, and give a token instead"
+        raise Refusal(message)
+    request = urllib.request.Request(address, json.dumps(given).encode(), headers, method="POST")  # noqa: S310
     if request.type not in {"http", "https"}:
         message = "its url is no http or https address"
         raise Refusal(message)
@@ -145,7 +145,7 @@ def _request(webhook: Webhook, body: Mapping[str, Any]) -> urllib.request.Reques
         if request.type != "https":
             message = "its token is sent over https alone"
             raise Refusal(message)
-        request.add_unredirected_header("Authorization", f"Bearer {webhook.token.resolve()}")
+        request.add_unredirected_header("Authorization", bearer(webhook.token))
     return request
 
 

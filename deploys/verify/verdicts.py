@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deploys.policies.base import Check, Contains, Policy
-from deploys.verify.backend import testinfra_host
+from deploys.verify.backend import UnreadableError, testinfra_host
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -32,6 +32,8 @@ class Verdict:
     """The failed check without which this one can tell nothing; then `actual` says only that."""
     rules: tuple[str, ...] = ()
     """The rules of a security guide that it proves."""
+    unanswered: bool = False
+    """The host did not answer, such as when the connection was cut: then it is not known whether it is so."""
 
     def __str__(self) -> str:
         where = f"{self.policy}.{self.field}" if self.field else self.policy
@@ -49,6 +51,7 @@ class Proof:
         self._host = host.name
         self._target = testinfra_host(host)
         self._failed: set[str] = set()
+        self._lost: set[str] = set()
         self._found: dict[str, tuple[bool, str]] = {}
 
     def collect(self, checks: Iterable[Check]) -> None:
@@ -64,9 +67,11 @@ class Proof:
         passed, seen = (False, f"not checked, as {because} failed") if because else self._outcome(check)
         if not passed:
             self._failed.add(check.id)
+        if because in self._lost:
+            self._lost.add(check.id)
         return Verdict(
             self._host, policy.name, check.id, check.field, check.proves, passed, _shown(check.expect), seen, because,
-            policy.rules_of(check),
+            policy.rules_of(check), check.id in self._lost,
         )  # fmt: skip
 
     def _outcome(self, check: Check) -> tuple[bool, str]:
@@ -78,6 +83,9 @@ class Proof:
         except AssertionError:
             # testinfra's check_output repeats its own objects; what the command said is enough.
             return False, f"could not be read: {self._target.backend.last_words()}"
+        except UnreadableError as error:
+            self._lost.add(check.id)
+            return False, f"could not be read: {_one_line(error)}"
         except Exception as error:  # noqa: BLE001 - whatever a read does, it is this check's verdict and no other's
             return False, f"could not be read: {_one_line(error)}"
         return _met(check.expect, actual), _shown(_unmet(check.expect, actual))
