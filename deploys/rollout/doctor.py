@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from deploys.refusal import Refusal
+from deploys.rollout.checkout import remove
 from deploys.rollout.place import DATABASE, Place, git, person, place_of, store_of
 from deploys.rollout.store.leases import GONE_SECONDS, machines
 from deploys.rollout.store.store import Store
@@ -146,7 +147,7 @@ def _details(place: Place, store: Store, days: int) -> str:
 
 def _tidy(place: Place, store: Store, days: int) -> None:
     for path in place.unused(store):
-        git(place.repository, "worktree", "remove", "--force", str(path))
+        remove(place.repository, path)
     before = store.now() - timedelta(days=days)
     forget(store, before, person())
     for path in place.old_outputs(store, before):

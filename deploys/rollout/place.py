@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import getpass
 import os
 import secrets
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from deploys.refusal import Refusal
 from deploys.rollout import ONLY, RESULT, UNPROVED
+from deploys.rollout.checkout import checked_out, git
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
@@ -30,7 +29,6 @@ from deploys.rollout.store.store import Store
 DATABASE = "PHOTON_FLEET_DATABASE"
 """The environment's address of PostgreSQL. There may be a password in it."""
 UNIT_SECONDS = 3600.0
-GIT_SECONDS = 60
 _LAST_LINES = 5
 _KEPT = 5
 """Rollouts whose checkouts are kept for the next ones."""
@@ -72,16 +70,7 @@ class Place:
         Raises:
             Refusal: there is no such commit.
         """
-        path = self.state / "trees" / revision
-        if not (path / ".git").exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Several units, and several workers, may be the first to need it.
-            with (self.state / "trees.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not (path / ".git").exists():
-                    git(self.repository, "worktree", "prune")
-                    git(self.repository, "worktree", "add", "--quiet", "--detach", str(path), revision)
-        return path
+        return checked_out(self.repository, self.state, revision)
 
     def unused(self, store: Store) -> list[Path]:
         """Checkouts that no rollout needs, nor a plan that is made: a day old, and of none of the newest rollouts."""
@@ -197,8 +186,10 @@ def _both(fix: Fix, lost: HostResult, rest: HostResult) -> HostResult:
 
 def environment(tree: Path) -> dict[str, str]:
     """What a process is told that is to work with the code of a checkout, and not with the installed one."""
-    # Runs and gates have no business with the rows, nor with the password of the database.
-    given = {name: value for name, value in os.environ.items() if name != DATABASE}
+    # Runs and gates have no business with the rows, nor with the password of the database: libpq takes it from these
+    # variables as well, where the address holds none. Without a database of ours they are somebody else's.
+    ours = {DATABASE, "PGPASSWORD", "PGPASSFILE"} if os.environ.get(DATABASE) else {DATABASE}
+    given = {name: value for name, value in os.environ.items() if name not in ours}
     return {**given, "PYTHONPATH": str(tree), "COLUMNS": "160"}
 
 
@@ -210,31 +201,6 @@ def _why(status: int | None, out: Path) -> str:
     except OSError:
         lines = []
     return "\n".join([f"its run {ended}; {out} has all of it", *lines[-_LAST_LINES:]])
-
-
-def git(repository: Path, *words: str) -> str:
-    """What git prints.
-
-    Raises:
-        Refusal: it fails, with its words.
-    """
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *words], capture_output=True, text=True, check=False, timeout=GIT_SECONDS,
-            env=_quiet(os.environ),
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"git {words[0]}: {error}"
-        raise Refusal(message) from error
-    if done.returncode:
-        message = f"git {words[0]}: {done.stderr.strip() or done.stdout.strip()}"
-        raise Refusal(message)
-    return done.stdout.strip()
-
-
-def _quiet(env: Mapping[str, str]) -> dict[str, str]:
-    # Whoever is asked for a password by a rollout is not there.
-    return {**env, "GIT_TERMINAL_PROMPT": "0"}
 
 
 def person() -> str:

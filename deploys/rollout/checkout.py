@@ -1,0 +1,135 @@
+"""Git, and checkouts of commits that are whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from deploys.refusal import Refusal
+
+GIT_SECONDS = 60.0
+CHECKOUT_SECONDS = 1200.0
+"""A large repository on a slow disk."""
+_WHOLE = "photon-fleet-whole"
+"""A file in what git keeps of a checkout, and not in the checkout, where git would see it as a change."""
+
+
+def checked_out(repository: Path, state: Path, revision: str) -> Path:
+    """A checkout of a commit, made when it is not there, or not whole: who made it may have been killed on the way.
+
+    Args:
+        repository: its top.
+        state: the state directory; checkouts are in `trees`, by their commits.
+        revision: the whole name of the commit.
+
+    Raises:
+        Refusal: there is no such commit, or it cannot be checked out.
+    """
+    path = state / "trees" / revision
+    if not _is_whole(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Several units, and several workers, may be the first to need it.
+        with (state / "trees.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_whole(path):
+                _make(repository, path, revision)
+    return path
+
+
+def remove(repository: Path, path: Path) -> None:
+    """Remove a checkout, in whatever state it is.
+
+    Raises:
+        Refusal: git fails.
+    """
+    with contextlib.suppress(Refusal):
+        git(repository, "worktree", "unlock", str(path))
+    _remove(path)
+    git(repository, "worktree", "prune")
+
+
+def _make(repository: Path, path: Path, revision: str) -> None:
+    # One that an earlier version has made bears no mark, and a run may be at work in it.
+    if not _is_as_committed(path, revision):
+        _remove(path)
+        git(repository, "worktree", "prune")
+        # Twice: whoever was killed while making it has left it locked.
+        add = ("worktree", "add", "--force", "--force", "--quiet", "--detach", str(path), revision)
+        git(repository, *add, seconds=CHECKOUT_SECONDS)
+    kept = _kept_of(path)
+    if kept is None:
+        message = f"git worktree: {path} is no checkout, though git has just made it"
+        raise Refusal(message)
+    (kept / _WHOLE).touch()
+
+
+def _remove(path: Path) -> None:
+    """Take files away. A git that is still at work on them goes on elsewhere: they are in its directory."""
+    if path.exists():
+        gone = Path(tempfile.mkdtemp(prefix="gone-", dir=path.parent.parent))
+        path.rename(gone / path.name)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _kept_of(path: Path) -> Path | None:
+    """What git keeps of a checkout, in the repository."""
+    try:
+        kind, _, where = (path / ".git").read_text().strip().partition(": ")
+    except OSError:
+        return None
+    found = path / where
+    return found if kind == "gitdir" and found.is_dir() else None
+
+
+def _is_whole(path: Path) -> bool:
+    kept = _kept_of(path)
+    return kept is not None and (kept / _WHOLE).exists()
+
+
+def _is_as_committed(path: Path, revision: str) -> bool:
+    if _kept_of(path) is None:
+        return False
+    try:
+        found = git(path, "rev-parse", "--verify", "--quiet", "HEAD")
+        return found == revision and not git(path, "status", "--porcelain", "--untracked-files=no")
+    except Refusal:
+        return False
+
+
+def git(repository: Path, *words: str, seconds: float | None = None) -> str:
+    """What git prints; by default it has a minute.
+
+    Raises:
+        Refusal: it fails, with its words.
+    """
+    limit = GIT_SECONDS if seconds is None else seconds
+    try:
+        # Whoever is asked for a password by a rollout is not there.
+        process = subprocess.Popen(
+            ["git", "-C", str(repository), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        message = f"git {words[0]}: {error}"
+        raise Refusal(message) from error
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        message = f"git {words[0]}: no end within {limit:g} s"
+        raise Refusal(message) from error
+    finally:
+        if process.returncode is None:
+            # With all that it has started: they would go on with what is given up here.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        message = f"git {words[0]}: {err.strip() or out.strip()}"
+        raise Refusal(message)
+    return out.strip()

@@ -1,0 +1,118 @@
+"""Checkouts are whole or not there, whatever became of who made them, and processes are told no password of rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from deploys.refusal import Refusal
+from deploys.rollout import checkout
+from deploys.rollout.checkout import git
+from deploys.rollout.place import DATABASE, Place, environment
+
+
+def commit(repository: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    git(repository, "add", "--all")
+    git(repository, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "one")
+    return git(repository, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    repository = tmp_path / "fleet"
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    return Place(repository, tmp_path / "state")
+
+
+def names(tree: Path) -> list[str]:
+    return sorted(path.name for path in tree.iterdir() if path.name != ".git")
+
+
+def mark(tree: Path) -> Path:
+    return checkout._kept_of(tree) / checkout._WHOLE
+
+
+def test_one_that_took_too_long_is_made_anew(place, tmp_path, monkeypatch) -> None:
+    files = {f"f{number}": "text" for number in range(6)}
+    revision = commit(place.repository, {".gitattributes": "f* filter=slow\n", **files})
+    log = tmp_path / "log"
+    git(place.repository, "config", "filter.slow.smudge", f"echo %f >> {log}; sleep 0.5; cat")
+    monkeypatch.setattr(checkout, "CHECKOUT_SECONDS", 1.2)
+    with pytest.raises(Refusal, match=r"git worktree: no end within 1\.2 s"):
+        place.tree(revision)
+    seen = log.read_text()
+    time.sleep(1)
+    assert log.read_text() == seen, "git was killed, and what it had started goes on"
+    git(place.repository, "config", "--unset", "filter.slow.smudge")
+    monkeypatch.undo()
+    tree = place.tree(revision)
+    assert names(tree) == [".gitattributes", *files]
+    assert git(tree, "status", "--porcelain") == ""
+
+
+def test_what_a_killed_git_has_left_is_no_checkout(place) -> None:
+    revision = commit(place.repository, {"a": "a", "z_policy.py": "z"})
+    tree = place.tree(revision)
+    mark(tree).unlink()
+    (tree / "z_policy.py").unlink()
+    # As git leaves it in the middle.
+    (mark(tree).parent / "locked").write_text("initializing")
+    (mark(tree).parent / "index.lock").touch()
+    assert names(place.tree(revision)) == ["a", "z_policy.py"]
+    assert mark(tree).exists()
+    assert git(place.repository, "worktree", "list").count("\n") == 1
+    assert names(place.state) == ["trees", "trees.lock"]
+
+
+def test_a_checkout_whose_repository_knows_nothing_of_it_is_made_anew(place) -> None:
+    revision = commit(place.repository, {"a": "a"})
+    tree = place.tree(revision)
+    shutil.rmtree(mark(tree).parent)
+    assert git(place.tree(revision), "rev-parse", "HEAD") == revision
+
+
+def test_one_of_an_earlier_version_is_left_to_those_who_work_in_it(place) -> None:
+    revision = commit(place.repository, {"a": "a"})
+    tree = place.tree(revision)
+    mark(tree).unlink()
+    (tree / "__pycache__").mkdir()
+    assert names(place.tree(revision)) == ["__pycache__", "a"]
+    assert mark(tree).exists()
+
+
+@pytest.mark.parametrize("broken", ["", "locked", ".git"])
+def test_one_of_no_use_is_removed_whatever_state_it_is_in(place, broken) -> None:
+    tree = place.tree(commit(place.repository, {"a": "a"}))
+    if broken == "locked":
+        git(place.repository, "worktree", "lock", str(tree))
+    elif broken:
+        (tree / broken).unlink()
+    checkout.remove(place.repository, tree)
+    assert names(place.state / "trees") == []
+    assert git(place.repository, "worktree", "list").count("\n") == 0
+
+
+def test_a_commit_that_there_is_not_leaves_nothing_behind(place) -> None:
+    commit(place.repository, {"a": "a"})
+    for _ in range(2):
+        with pytest.raises(Refusal, match="git worktree: "):
+            place.tree("0" * 40)
+    assert names(place.state / "trees") == []
+
+
+def test_runs_and_gates_are_told_no_password_of_the_database(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PGPASSWORD", "s3cret")
+    monkeypatch.setenv("PGPASSFILE", "/etc/pgpass")
+    monkeypatch.delenv(DATABASE, raising=False)
+    assert environment(tmp_path)["PGPASSWORD"] == "s3cret"
+    monkeypatch.setenv(DATABASE, "postgresql://fleet@db/fleet")
+    assert not {DATABASE, "PGPASSWORD", "PGPASSFILE"} & environment(tmp_path).keys()
+    assert environment(tmp_path)["HOME"] == os.environ["HOME"]
