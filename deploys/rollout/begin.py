@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,40 @@ def commit_of(repository: Path, revision: str) -> str:
         raise Refusal(message) from refusal
 
 
+def inventory_in(place: Place, text: str) -> str:
+    """The path of an inventory file from the top of the repository, in the one way that rollouts are known by.
+
+    Args:
+        place: of the repository.
+        text: a path from its top, or an absolute one.
+
+    Raises:
+        Refusal: it leads out of the repository.
+    """
+    top = place.repository
+    found = Path(os.path.normpath(top / text))
+    if not found.is_relative_to(top):
+        # The same directory may have another name, by a link on the way to the repository.
+        found, top = found.resolve(), top.resolve()
+    if not found.is_relative_to(top) or found == top:
+        message = f"{text} is no file of {top}: name an inventory by its path from there, such as inventories/prod.py"
+        raise Refusal(message)
+    return found.relative_to(top).as_posix()
+
+
+def _members(place: Place, revision: str, inventory: str, limit: Sequence[str]) -> Members:
+    """What an inventory file says at a commit.
+
+    Raises:
+        Refusal: it cannot be used, or is no file of that commit: a rollout is of commits alone.
+    """
+    tree = place.tree(revision)
+    if inventory != inventory_in(place, inventory) or (tree / inventory).resolve() != tree.resolve() / inventory:
+        message = f"{inventory} is no file of {revision[:12]} itself, but leads elsewhere (by a link, or its path)"
+        raise Refusal(f"{message}: what is there may be in no commit. Name the file that is meant")
+    return members(tree, inventory, limit)
+
+
 @dataclass(frozen=True)
 class Planned:
     """A rollout as it would begin. `reasons` say of each host why it is in, where only some are."""
@@ -61,7 +96,7 @@ def planned(
     Raises:
         Refusal: the inventory cannot be used.
     """
-    found = members(place.tree(revision), inventory, limit)
+    found = _members(place, revision, inventory, limit)
     why_in = _why_in(place, inventory, found, since, revision) if since else {}
     hosts = [each for each in found.hosts if not since or each.name in why_in]
     settings = found.settings
@@ -140,7 +175,7 @@ def _require_way_back(place: Place, inventory: str, base: str) -> None:
         Refusal: the inventory of the commit that hosts would go back to cannot be used.
     """
     try:
-        members(place.tree(base), inventory, ())
+        _members(place, base, inventory, ())
     except Refusal as error:
         message = f"hosts could not go back to {base[:12]} ({error}): name another commit with --base"
         raise Refusal(message) from error
@@ -152,7 +187,7 @@ def _why_in(place: Place, inventory: str, found: Members, since: str, revision: 
         return {each.name: code for each in found.hosts}
     if not (place.tree(since) / inventory).is_file():
         return {each.name: "its inventory is new" for each in found.hosts}
-    return reasons(members(place.tree(since), inventory, ()).policies, found.policies)
+    return reasons(_members(place, since, inventory, ()).policies, found.policies)
 
 
 def shown(made: Iterable[Wave]) -> list[str]:

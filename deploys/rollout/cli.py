@@ -14,7 +14,17 @@ from typing import NoReturn
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, base_of, commit_of, held, planned, require_free, shown, since_of
+from deploys.rollout.begin import (
+    Planned,
+    base_of,
+    commit_of,
+    held,
+    inventory_in,
+    planned,
+    require_free,
+    shown,
+    since_of,
+)
 from deploys.rollout.display import showing
 from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
@@ -78,6 +88,7 @@ def rollout(
     voice = Voice(as_json)
     place = place_of(Path.cwd())
     store = store_of(place)
+    inventory = inventory_in(place, inventory)
     plan = read_plan(bound) if bound else None
     commit = commit_of(place.repository, revision if plan is None or revision != "HEAD" else plan.revision)
     before = base_of(place, store, inventory, commit, base or (plan.base if plan else None))
@@ -189,7 +200,7 @@ def watch(
     voice = Voice(as_json)
     place = place_of(Path.cwd())
     store = store_of(place)
-    followed = Followed(inventory, remote, branch, signed)
+    followed = Followed(inventory_in(place, inventory), remote, branch, signed)
     followed.require()
 
     def play(found: Planned) -> None:

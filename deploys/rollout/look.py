@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, arrived, base_of, commit_of, held, planned, since_of
+from deploys.rollout.begin import Planned, arrived, base_of, commit_of, held, inventory_in, planned, since_of
 from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.plan import SCHEMA, HostPlan, Plan, hosts_to_json, shown
 from deploys.rollout.planning import ask_hosts, width
@@ -87,6 +87,7 @@ def plan(
     """
     place = place_of(Path.cwd())
     store = store_of(place)
+    inventory = inventory_in(place, inventory)
     commit = commit_of(place.repository, revision)
     before = base_of(place, store, inventory, commit, base)
     earlier = since_of(place, store, inventory, since)
@@ -136,6 +137,7 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
     """
     place = place_of(Path.cwd())
     store = store_of(place)
+    inventory = inventory_in(place, inventory)
     commit = commit_of(place.repository, revision or arrived(store, inventory) or "HEAD")
     found = planned(place, inventory, commit, limit, why, commit)
     names = sorted(name for wave in found.new.waves for name in wave.hosts)
