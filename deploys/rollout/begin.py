@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.refusal import Refusal
 from deploys.rollout.members import Members, members
-from deploys.rollout.model import State
 from deploys.rollout.place import Place, git, person
 from deploys.rollout.results import plain
 from deploys.rollout.settings import Calendar
 from deploys.rollout.since import code_between, reasons
+from deploys.rollout.store.had import arrived, held_by, hosts_had
 from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
 from deploys.rollout.store.write import taken
@@ -70,6 +70,32 @@ def _members(place: Place, revision: str, inventory: str, limit: Sequence[str]) 
     return members(tree, inventory, limit)
 
 
+ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What somebody wants to be rolled out.
+
+    Args:
+        inventory: path of the file, from the top of the repository.
+        revision: the commit.
+        base: the one that hosts go back to.
+        why: for people.
+        limit: names, groups and patterns of hosts; all when empty.
+        exactly: no hosts but those of these names.
+        since: only hosts that the commit has another policy for than this one; with `ARRIVED`, than what each has.
+    """
+
+    inventory: str
+    revision: str
+    base: str
+    why: str
+    limit: Sequence[str] = ()
+    exactly: Collection[str] | None = None
+    since: str | None = None
+
+
 @dataclass(frozen=True)
 class Planned:
     """A rollout as it would begin. `reasons` say of each host why it is in, where only some are."""
@@ -79,46 +105,32 @@ class Planned:
     mend_drift: bool = False
 
 
-def planned(
-    place: Place, inventory: str, revision: str, limit: Sequence[str], why: str, base: str, *, since: str | None = None
-) -> Planned:
+def planned(place: Place, store: Store, meant: Meant) -> Planned:
     """A rollout as it would begin.
 
-    Args:
-        place: of the repository.
-        inventory: path of the file, from the top of the repository.
-        revision: the commit that is rolled out.
-        base: the one that hosts go back to.
-        limit: names, groups and patterns of hosts; all when empty.
-        why: for people.
-        since: a commit; only hosts that it has become another policy for since then are in.
-
     Raises:
-        Refusal: the inventory cannot be used.
+        Refusal: the inventory cannot be used, or hosts could not go back.
     """
-    found = _members(place, revision, inventory, limit)
-    why_in = _why_in(place, inventory, found, since, revision) if since else {}
-    hosts = [each for each in found.hosts if not since or each.name in why_in]
+    inventory, revision = meant.inventory, meant.revision
+    found = _members(place, revision, inventory, meant.limit)
+    why_in = _why_in(place, store, meant, found) if meant.since else {}
+    hosts = [
+        each
+        for each in found.hosts
+        if (not meant.since or each.name in why_in) and (meant.exactly is None or each.name in meant.exactly)
+    ]
     settings = found.settings
-    if settings.on_fail != "stop" and base != revision and hosts:
-        _require_way_back(place, inventory, base)
-    made = waves(hosts, [share.step() for share in settings.waves], revision, settings.unit_hosts)
-    calendar = Calendar(windows=settings.windows, freezes=settings.freezes)
-    spec = settings.spec(found.gates)
+    if settings.on_fail != "stop" and meant.base != revision and hosts:
+        _require_way_back(place, inventory, meant.base)
+    steps = [share.step() for share in settings.waves]
+    made = waves(hosts, steps, revision, settings.unit_hosts, found.groups)
+    calendar = Calendar(windows=settings.windows, freezes=settings.freezes).model_dump_json()
+    spec = settings.spec(found.gates, [wave.step for wave in made])
     new = New(
-        inventory, revision, base, person(), plain(why), spec, calendar.model_dump_json(), made, webhooks=found.webhooks
-    )
+        inventory, revision, meant.base, person(), plain(meant.why), spec, calendar, made, webhooks=found.webhooks,
+        whole=not meant.limit and meant.exactly is None and meant.since in {None, ARRIVED},
+    )  # fmt: skip
     return Planned(new, why_in, settings.mend_drift)
-
-
-_MOST_ROLLOUTS = 1000
-ARRIVED = "arrived"
-
-
-def arrived(store: Store, inventory: str) -> str | None:
-    """The last commit that arrived at all hosts it was meant for."""
-    known = store.rollouts(_MOST_ROLLOUTS)
-    return next((each.revision for each in known if each.inventory == inventory and each.state is State.DONE), None)
 
 
 def base_of(place: Place, store: Store, inventory: str, commit: str, given: str | None) -> str:
@@ -133,15 +145,13 @@ def base_of(place: Place, store: Store, inventory: str, commit: str, given: str 
     return commit_of(place.repository, given or f"{commit}^")
 
 
-def since_of(place: Place, store: Store, inventory: str, given: str | None) -> str | None:
-    """The commit that hosts' policies are compared with (a revision, or `arrived`); None when all hosts are meant.
+def since_of(place: Place, given: str | None) -> str | None:
+    """What hosts' policies are compared with: a commit, or `ARRIVED`; None when all hosts are meant.
 
     Raises:
         Refusal: there is no such commit.
     """
-    if given == ARRIVED:
-        return arrived(store, inventory)
-    return commit_of(place.repository, given) if given else None
+    return commit_of(place.repository, given) if given and given != ARRIVED else given
 
 
 def require_free(store: Store, new: New) -> None:
@@ -160,12 +170,10 @@ def require_free(store: Store, new: New) -> None:
         raise Refusal(taken(other))
 
 
-def held(store: Store, revision: str) -> str:
+def held(store: Store, inventory: str, revision: str) -> str:
     """Why a commit is held back: it was rolled out, and a gate has not let it on; "" when it was not."""
-    bad = {State.STOPPED, State.WENT_BACK}
-    same = [each for each in store.rollouts(_MOST_ROLLOUTS) if each.revision == revision]
-    found = same[0] if same and same[0].state in bad else None
-    return f"{revision[:12]} is held: rollout {found.id} of it {found.state}: {found.words}" if found else ""
+    with store.database.reading() as db:
+        return held_by(db, inventory, revision)
 
 
 def _require_way_back(place: Place, inventory: str, base: str) -> None:
@@ -181,13 +189,34 @@ def _require_way_back(place: Place, inventory: str, base: str) -> None:
         raise Refusal(message) from error
 
 
-def _why_in(place: Place, inventory: str, found: Members, since: str, revision: str) -> dict[str, str]:
-    code = code_between(place, since, revision)
-    if code:
-        return {each.name: code for each in found.hosts}
-    if not (place.tree(since) / inventory).is_file():
-        return {each.name: "its inventory is new" for each in found.hosts}
-    return reasons(_members(place, since, inventory, ()).policies, found.policies)
+def _why_in(place: Place, store: Store, meant: Meant, found: Members) -> dict[str, str]:
+    """Why each host is in that is."""
+    names = [each.name for each in found.hosts]
+    if meant.since != ARRIVED:
+        return _since(place, meant, str(meant.since), names, found)
+    had = hosts_had(store, meant.inventory)
+    why = {name: "no rollout was at it" for name in names if name not in had}
+    why |= {name: had[name].words for name in names if name in had and had[name].revision is None}
+    for revision in sorted({each.revision for each in had.values() if each.revision is not None}):
+        of_it = [name for name in names if name in had and had[name].revision == revision]
+        if of_it:
+            why |= _since(place, meant, revision, of_it, found)
+    return {name: why[name] for name in names if name in why}
+
+
+def _since(place: Place, meant: Meant, revision: str, names: Sequence[str], found: Members) -> dict[str, str]:
+    """Of hosts that have a commit: why those are in that the new one has another policy for."""
+    if revision == meant.revision:
+        return {}
+    try:
+        if code := code_between(place, revision, meant.revision):
+            return dict.fromkeys(names, code)
+        if not (place.tree(revision) / meant.inventory).is_file():
+            return dict.fromkeys(names, "its inventory is new")
+        before = _members(place, revision, meant.inventory, ()).policies
+    except Refusal as error:
+        return dict.fromkeys(names, f"what {revision[:12]} says cannot be read: {error}")
+    return reasons(before, {name: found.policies[name] for name in names})
 
 
 def shown(made: Iterable[Wave]) -> list[str]:

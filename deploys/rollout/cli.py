@@ -15,6 +15,7 @@ import click
 
 from deploys.refusal import Refusal
 from deploys.rollout.begin import (
+    Meant,
     Planned,
     base_of,
     commit_of,
@@ -29,13 +30,12 @@ from deploys.rollout.display import showing
 from deploys.rollout.engine.follow import follow as look_on
 from deploys.rollout.local import Local, only_controller
 from deploys.rollout.members import asker
-from deploys.rollout.model import State
 from deploys.rollout.notify import sending
 from deploys.rollout.place import DATABASE, Place, git, place_of, store_of
 from deploys.rollout.plan import Plan, read_plan
 from deploys.rollout.settings import Calendar
 from deploys.rollout.steer import status_of
-from deploys.rollout.store.reports import progress
+from deploys.rollout.store.reports import Progress, progress
 from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
 from deploys.rollout.voice import Voice, json_lines
@@ -92,20 +92,19 @@ def rollout(
     plan = read_plan(bound) if bound else None
     commit = commit_of(place.repository, revision if plan is None or revision != "HEAD" else plan.revision)
     before = base_of(place, store, inventory, commit, base or (plan.base if plan else None))
-    earlier = since_of(place, store, inventory, since)
     changed = git(place.repository, "status", "--porcelain", "--untracked-files=no").splitlines()
     if changed and revision == "HEAD":
         voice.aside(f"{len(changed)} changed files are in no commit, and are not rolled out")
-    chosen = limit if plan is None else _within(plan, inventory, commit, limit)
-    found = planned(place, inventory, commit, chosen, why, before, since=earlier)
-    new = found.new if plan is None else replace(found.new, plans=plan.hosts)
+    exactly = None if plan is None else _within(plan, inventory, commit, limit)
+    found = planned(place, store, Meant(inventory, commit, before, why, limit, exactly, since_of(place, since)))
+    new = replace(found.new, again=again, plans={} if plan is None else plan.hosts)
     _show(voice, found)
     if not found.new.waves:
         voice.note("nothing selected: no host is meant")
         sys.exit(Status.NOTHING)
     if dry:
         return
-    if not again and (words := held(store, commit)):
+    if not again and (words := held(store, inventory, commit)):
         message = f"{words}. --again rolls it out all the same"
         raise Refusal(message)
     begun(place, store, new, voice, stay=not leave)
@@ -133,6 +132,9 @@ def _within(plan: Plan, inventory: str, commit: str, limit: Sequence[str]) -> Se
     if limit:
         message = "--plan says which hosts are meant: leave --limit out, or plan with it"
         raise Refusal(message)
+    if not plan.hosts:
+        message = "the plan is about no host: nothing would be rolled out"
+        raise Refusal(message)
     return sorted(plan.hosts)
 
 
@@ -151,22 +153,23 @@ def begun(place: Place, store: Store, new: New, voice: Voice, *, stay: bool) -> 
 
 
 def _play(store: Store, place: Place, ident: int, voice: Voice, *, stay: bool) -> NoReturn:
-    sys.exit(status_of(_played(store, place, ident, voice, stay=stay)))
+    last = _played(store, place, ident, voice, stay=stay)
+    sys.exit(status_of(last) if last.rollout.state.ended else Status.PAUSED)
 
 
-def _played(store: Store, place: Place, ident: int, voice: Voice, *, stay: bool) -> State:
+def _played(store: Store, place: Place, ident: int, voice: Voice, *, stay: bool) -> Progress:
     found = store.rollout(ident)
 
     opens = Calendar.model_validate_json(found.calendar).opens
     with showing(lambda: progress(store, ident), voice) as tell:
         if is_shared():
-            state = look_on(store, ident, opens, tell, stay=stay)
+            look_on(store, ident, opens, tell, stay=stay)
         else:
             with sending(store, place, voice.aside):
-                state = Local(store, place, asker(store, place), opens=opens, tell=tell).play(ident, stay=stay)
+                Local(store, place, asker(store, place), opens=opens, tell=tell).play(ident, stay=stay)
     last = progress(store, ident)
-    voice.show("ended" if state.ended else "left", last.lines(), progress=last.to_json())
-    return state
+    voice.show("ended" if last.rollout.state.ended else "left", last.lines(), progress=last.to_json())
+    return last
 
 
 @click.command()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deploys.rollout.model import Answer, OnFail, State, View, WaveState, WaveView
+from deploys.rollout.model import Answer, Kind, OnFail, State, Verdict, View, WaveState, WaveView
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,13 @@ def _run(view: View, wave: WaveView, now: datetime) -> Iterator[Action]:
     if not wave.pending:
         if wave.later is not None:
             yield Wait(wave.later, _BUSY)
+        elif wave.running:
+            yield Wait(None, "units that run")
+        elif wave.counts.get(Verdict.OK):
+            yield Enter(wave.number, WaveState.BAKING)
         else:
-            yield Wait(None, "units that run") if wave.running else Enter(wave.number, WaveState.BAKING)
+            # Whatever the budgets allow: what nobody has seen well is no reason to go on.
+            yield Enter(wave.number, WaveState.FAILED, "no host of it was proved")
         return
     room = view.spec.parallel - view.running
     if room <= 0:
@@ -118,6 +123,17 @@ def _run(view: View, wave: WaveView, now: datetime) -> Iterator[Action]:
         yield shut
     else:
         yield from (Start(unit) for unit in wave.pending[:room])
+
+
+def may_begin(view: View, wave: int, kind: Kind, now: datetime) -> bool:
+    """Whether a unit that was started, and that nobody has begun yet, is still to begin."""
+    if view.abort:
+        return False
+    if kind is Kind.BACK:
+        return view.state is State.BACK
+    of = view.waves[wave]
+    going = view.state is State.RUNNING and of.state is WaveState.OPEN
+    return going and not spent(view, of) and _shut(view, now) is None
 
 
 def _shut(view: View, now: datetime) -> Wait | None:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from deploys.refusal import Refusal
 from deploys.rollout.decide import Ask, Wait
-from deploys.rollout.model import Answer, State
+from deploys.rollout.model import Answer, State, Verdict
 from deploys.rollout.place import Place
 from deploys.rollout.store.plans import known_of
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
@@ -89,7 +89,7 @@ class Local:
         for action in step.actions:
             if isinstance(action, Ask):
                 answer, words = self._ask(rollout, action.wave, action.gate)
-                self._store.answered(rollout.id, action.wave, action.gate, answer, words)
+                self._store.answered(rollout.id, action.wave, action.gate, answer, words, step.now)
 
     def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
         self._under_way.add(unit.id)
@@ -97,6 +97,9 @@ class Local:
         def work() -> None:
             try:
                 self._done.put((unit, self._place.run(rollout, unit, *known_of(self._store.rows, unit))))
+            except Refusal as refusal:
+                lost = HostResult(Verdict.FAILED, words=f"its run could not be begun: {refusal}")
+                self._done.put((unit, dict.fromkeys(unit.hosts, lost)))
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
                 self._done.put(error)
 

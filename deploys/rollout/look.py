@@ -11,11 +11,12 @@ from pathlib import Path
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, arrived, base_of, commit_of, held, inventory_in, planned, since_of
+from deploys.rollout.begin import Meant, Planned, base_of, commit_of, held, inventory_in, planned, since_of
 from deploys.rollout.place import Place, place_of, store_of
 from deploys.rollout.plan import SCHEMA, HostPlan, Plan, hosts_to_json, shown
 from deploys.rollout.planning import ask_hosts, width
 from deploys.rollout.results import plain
+from deploys.rollout.store.had import arrived
 from deploys.rollout.voice import Voice
 from deploys.statuses import Status
 
@@ -90,10 +91,9 @@ def plan(
     inventory = inventory_in(place, inventory)
     commit = commit_of(place.repository, revision)
     before = base_of(place, store, inventory, commit, base)
-    earlier = since_of(place, store, inventory, since)
-    found = planned(place, inventory, commit, limit, "plan", before, since=earlier)
+    found = planned(place, store, Meant(inventory, commit, before, "plan", limit, since=since_of(place, since)))
     made = make_plan(place, found)
-    words = held(store, commit)
+    words = held(store, inventory, commit)
     if output:
         output.write_text(json.dumps(made.to_json(), indent=1) + "\n")
     if as_json:
@@ -139,7 +139,7 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
     store = store_of(place)
     inventory = inventory_in(place, inventory)
     commit = commit_of(place.repository, revision or arrived(store, inventory) or "HEAD")
-    found = planned(place, inventory, commit, limit, why, commit)
+    found = planned(place, store, Meant(inventory, commit, commit, why, limit))
     names = sorted(name for wave in found.new.waves for name in wave.hosts)
     tree = place.tree(commit)
     hosts = ask_hosts(tree, inventory, names, unit_hosts=UNIT_HOSTS, parallel=width(), prove=True,
@@ -158,5 +158,6 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
             raise Refusal(message)
         from deploys.rollout.cli import begun  # noqa: PLC0415 - who only looks needs no engine
 
-        begun(place, store, planned(place, inventory, commit, drifted, why, commit).new, Voice(as_json), stay=True)
+        mended = planned(place, store, Meant(inventory, commit, commit, why, exactly=drifted))
+        begun(place, store, mended.new, Voice(as_json), stay=True)
     sys.exit(Status.NOTHING if not hosts else status_of(hosts, Status.DRIFT))

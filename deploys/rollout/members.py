@@ -53,6 +53,8 @@ class Members:
     webhooks: Mapping[str, tuple[str, ...]]
     """Name -> the events that it is told."""
     hosts: tuple[Candidate, ...]
+    groups: tuple[str, ...] | None
+    """All of the inventory; None when the checkout is of before they were told."""
     policies: Mapping[str, Mapping[str, str]]
     """Host -> policy -> a digest of all that it says."""
 
@@ -67,7 +69,9 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
     policies = {each["name"]: each["policies"] for each in given["hosts"]}
     webhooks = {name: tuple(events) for name, events in given.get("webhooks", {}).items()}
-    return Members(Settings.model_validate(given["settings"]), tuple(given["gates"]), webhooks, tuple(hosts), policies)
+    groups = tuple(given["groups"]) if "groups" in given else None
+    settings = Settings.model_validate(given["settings"])
+    return Members(settings, tuple(given["gates"]), webhooks, tuple(hosts), groups, policies)
 
 
 def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) -> tuple[Answer, str]:
@@ -118,6 +122,7 @@ def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json", exclude={"gates", "notify"}),
         "gates": [gate.name for gate in settings.gates],
         "webhooks": {each.name: each.events for each in settings.notify},
+        "groups": sorted(session.state.inventory.groups),
         "hosts": [
             {"name": each.name, "groups": each.groups, "domains": sorted(each.domains), "policies": policies[each.name]}
             for each in hosts

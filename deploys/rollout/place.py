@@ -121,14 +121,14 @@ class Place:
         return [program, rollout.inventory, fix.file, "-y", *limits, *words]
 
     def run(
-        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan] | None, updated: Sequence[str] = ()
     ) -> dict[str, HostResult]:
         """Carry a unit out, once: what came of each host.
 
         Args:
             rollout: whose unit it is.
             unit: which one.
-            plans: what it is held to, if to anything.
+            plans: what it is held to; None when to nothing.
             updated: of a way back, the hosts whose updates go back first.
         """
         if unit.kind is Kind.CONVERGE:
@@ -154,13 +154,13 @@ class Place:
         results = {name: found.get(name, HostResult(Verdict.UNKNOWN, words=why)) for name in hosts}
         return {name: result for name, result in results.items() if result.verdict is not Verdict.OK}
 
-    def _run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan]) -> dict[str, HostResult]:
+    def _run(self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan] | None) -> dict[str, HostResult]:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
         env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
         command = self.command(rollout, unit)
-        if plans:
+        if plans is not None:
             bound = runs / f"{unit.key}.plan"
             bound.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_hosts(bound, plans, less=unit.attempt > 1)

@@ -42,7 +42,8 @@ def run_once(
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (result := directory / f"{key}.result").exists():
         with (directory / f"{key}.lock").open("a+") as lock:
-            if _is_free(lock.fileno()) and not result.exists():
+            # With an output it was begun once already, and then the machine went down: nobody knows how far it came.
+            if _is_free(lock.fileno()) and not result.exists() and not (directory / f"{key}.out").exists():
                 _start(directory, key, command, seconds, env, cwd, lock.fileno())
         while not result.exists():
             with (directory / f"{key}.lock").open("a+") as lock:

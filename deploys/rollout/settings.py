@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 import runpy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, InstanceOf, SecretStr
 from typing_extensions import override
 
 from deploys.policies.base import Item, Model
@@ -22,7 +22,14 @@ from deploys.policies.secret import Secret
 from deploys.policies.types import Line, Word
 from deploys.policies.update_window import Freeze, Window, opens_next
 from deploys.refusal import Refusal
-from deploys.rollout.gate_kinds import CompareGate, HostGate, address_problems
+from deploys.rollout.gate_kinds import (
+    CompareGate,
+    ContainerGate,
+    HostCommandGate,
+    HostHttpGate,
+    ProofGate,
+    address_problems,
+)
 from deploys.rollout.model import Budget, OnFail, Spec
 from deploys.rollout.store.outbox import Event
 from deploys.rollout.waves import Step
@@ -41,7 +48,7 @@ class Share(Model):
     apart: bool = True
     """No two of one failure domain; what would be goes into later waves."""
     approval: bool = False
-    """A person lets it begin."""
+    """A person lets it begin: each of the waves, where failure domains make several of it."""
 
     @override
     def contradictions(self) -> Iterable[str]:
@@ -112,7 +119,10 @@ class SilenceGate(Item):
         yield from address_problems(self.url, self.token)
 
 
-Gate = CommandGate | HttpGate | SilenceGate | CompareGate | HostGate
+Gate = (
+    InstanceOf[CommandGate] | InstanceOf[HttpGate] | InstanceOf[SilenceGate] | InstanceOf[CompareGate]
+    | InstanceOf[ProofGate] | InstanceOf[HostCommandGate] | InstanceOf[HostHttpGate] | InstanceOf[ContainerGate]
+)  # fmt: skip
 
 
 class Webhook(Item):
@@ -162,7 +172,7 @@ class Rollout(Model):
     failed: Most = Most(wave=0)
     unreachable: Most = Most(whole_percent=10)
     bake_minutes: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0,)
-    """Of each wave, from its last run to its gates; the last one goes for all that follow."""
+    """Of the waves of each share, from the last run to the gates; the last one goes for all that follow."""
     gates: tuple[Gate, ...] = ()
     windows: tuple[Window, ...] = ()
     freezes: tuple[Freeze, ...] = ()
@@ -187,12 +197,20 @@ class Rollout(Model):
             for name in sorted({each for each in names if names.count(each) > 1}):
                 yield f"{field}: {name} is given twice"
 
-    def spec(self, gates: tuple[str, ...]) -> Spec:
-        """What is written down with a rollout whose gates are called so."""
+    def spec(self, gates: tuple[str, ...], steps: Sequence[int]) -> Spec:
+        """What is written down with a rollout whose gates are called so.
+
+        Args:
+            gates: their names.
+            steps: of each wave, which of the shares it is of; what is left over is of none, and as the last one.
+        """
+        last = len(self.bake_minutes) - 1
+        approvals = [share.approval for share in self.waves] or [False]
         return Spec(
             gates=gates, parallel=self.parallel,
-            bake_seconds=tuple(minutes * 60 for minutes in self.bake_minutes),
-            approvals=frozenset(number for number, share in enumerate(self.waves) if share.approval),
+            bake_seconds=tuple(self.bake_minutes[min(step, last)] * 60 for step in steps) or (0.0,),
+            approvals=frozenset(number for number, step in enumerate(steps)
+                                if approvals[min(step, len(approvals) - 1)]),
             failed=self.failed.budget(), unreachable=self.unreachable.budget(), on_fail=OnFail(self.on_fail),
             snapshots=self.snapshots,
         )  # fmt: skip

@@ -13,24 +13,32 @@ from typing import get_args
 import click
 
 from deploys.refusal import Refusal
-from deploys.rollout.model import State
+from deploys.rollout.model import State, Verdict
 from deploys.rollout.place import person, place_of, store_of
 from deploys.rollout.results import plain
 from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.outbox import undelivered, undelivered_lines
-from deploys.rollout.store.reports import progress
+from deploys.rollout.store.reports import Progress, progress
 from deploys.rollout.store.store import Store
 from deploys.rollout.voice import Voice, json_lines
 from deploys.statuses import Status
 
 _STATUS = {State.PAUSED: Status.PAUSED, State.ABORTED: Status.ABORTED} | dict.fromkeys(
-    (State.DONE, State.RUNNING, State.BACK), Status.CLEAN
+    (State.RUNNING, State.BACK), Status.CLEAN
 )
 
 
-def status_of(state: State) -> Status:
-    """The exit status for a rollout in a state; `running` is 0, as nothing is wrong with it."""
-    return _STATUS.get(state, Status.FAILED)
+def status_of(found: Progress) -> Status:
+    """The exit status for a rollout as it stands; `running` is 0, as nothing is wrong with it.
+
+    One that is done is clean when every host is: what its budgets have put up with is said all the same.
+    """
+    if found.rollout.state is not State.DONE:
+        return _STATUS.get(found.rollout.state, Status.FAILED)
+    verdicts = {verdict for wave in found.waves for verdict in wave.counts}
+    if verdicts <= {Verdict.OK}:
+        return Status.CLEAN
+    return Status.UNREACHABLE if verdicts <= {Verdict.OK, Verdict.UNREACHABLE} else Status.DRIFT
 
 
 @click.command()
@@ -45,7 +53,7 @@ def status(ident: int | None, *, as_json: bool) -> None:
         click.echo(json.dumps({**found.to_json(), "undelivered": told}, indent=2))
     else:
         click.echo(plain("\n".join([*found.lines(), *undelivered_lines(store, found.rollout.id)])))
-    sys.exit(status_of(found.rollout.state))
+    sys.exit(status_of(found))
 
 
 def _newest(store: Store) -> int:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploys.refusal import Refusal
-from deploys.rollout.begin import Planned, arrived, planned
+from deploys.rollout.begin import ARRIVED, Meant, Planned, planned
 from deploys.rollout.place import Place, git
+from deploys.rollout.store.had import arrived, whole_of
 from deploys.rollout.store.store import Store
 
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
@@ -62,21 +63,34 @@ def newest(place: Place, followed: Followed) -> str:
 def due(place: Place, store: Store, followed: Followed, commit: str) -> tuple[Planned | None, str]:
     """The rollout that a commit needs, or why none.
 
-    It goes from the last commit that arrived everywhere: what a rollout in between has left undone is caught up with.
+    It is about the hosts that have something else: what a rollout before has left undone is caught up with.
 
     Raises:
         Refusal: the inventory of the commit cannot be used.
     """
-    known = [each for each in store.rollouts(1000) if each.inventory == followed.inventory]
-    same = next((each for each in known if each.revision == commit), None)
+    same = whole_of(store, followed.inventory, commit)
     if same is not None:
         return None, f"{commit[:12]} was rollout {same.id}, which is {same.state}"
     last = arrived(store, followed.inventory)
+    if last is not None and not _follows(place, last, commit):
+        return None, (
+            f"{commit[:12]} does not follow {last[:12]}, which arrived last (was {followed.branch} moved back?): "
+            "it is left alone; `photon-fleet rollout` takes it all the same"
+        )
     # The very first commit of a repository has nothing to go back to but itself.
     base = last or git(place.repository, "rev-list", "--max-count=2", commit).splitlines()[-1]
     subject = git(place.repository, "show", "--no-patch", "--format=%s", commit)
-    found = planned(place, followed.inventory, commit, (), f"{commit[:12]} {subject}", base, since=last)
+    why = f"{commit[:12]} {subject}"
+    found = planned(place, store, Meant(followed.inventory, commit, base, why, since=ARRIVED))
     return found, "" if found.new.waves else f"{commit[:12]} changes no host's policies"
+
+
+def _follows(place: Place, earlier: str, later: str) -> bool:
+    try:
+        git(place.repository, "merge-base", "--is-ancestor", earlier, later)
+    except Refusal:
+        return False
+    return True
 
 
 def watch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deploys.refusal import Refusal
@@ -63,6 +63,8 @@ class Wave:
     name: str
     units: tuple[tuple[str, ...], ...]
     apart: bool = True
+    step: int = 0
+    """The number, from 0, of the step that it is of."""
     hosts: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,10 @@ def order(candidates: Iterable[Candidate], salt: str) -> list[Candidate]:
     return sorted(candidates, key=lambda each: (hashlib.sha256(f"{salt}\0{each.name}".encode()).digest(), each.name))
 
 
-def waves(candidates: Sequence[Candidate], steps: Sequence[Step], salt: str, unit_hosts: int = 20) -> list[Wave]:
+def waves(
+    candidates: Sequence[Candidate], steps: Sequence[Step], salt: str, unit_hosts: int = 20,
+    groups: Collection[str] | None = None,
+) -> list[Wave]:  # fmt: skip
     """The waves of a rollout; every host is in exactly one.
 
     What the steps leave over goes into as many waves more as its failure domains need.
@@ -88,17 +93,18 @@ def waves(candidates: Sequence[Candidate], steps: Sequence[Step], salt: str, uni
         steps: what the waves are to be, in order.
         salt: what tells this rollout from others, such as its revision.
         unit_hosts: how many hosts one run takes at the most.
+        groups: those that there are, also of hosts that are in no wave; None: those of the candidates.
 
     Raises:
-        Refusal: a group that nobody is in.
+        Refusal: a step is of a group that there is not.
     """
-    _require_groups(candidates, steps)
+    _require_groups({name for each in candidates for name in each.groups} if groups is None else groups, steps)
     left, total = order(candidates, salt), len(candidates)
     made: list[Wave] = []
-    for step in [*steps, *([] if steps and steps[-1].rest else [Step(rest=True)])]:
+    for number, step in enumerate([*steps, *([] if steps and steps[-1].rest else [Step(rest=True)])]):
         taken = _taken(left, step, total)
         while taken:
-            made.append(Wave(step.label, _units(taken, unit_hosts), step.apart))
+            made.append(Wave(step.label, _units(taken, unit_hosts), step.apart, number))
             names = {each.name for each in taken}
             left = [each for each in left if each.name not in names]
             # Whoever had to stay behind for its domain's sake follows in a wave of its own.
@@ -137,11 +143,10 @@ def _units(taken: Sequence[Candidate], most: int) -> tuple[tuple[str, ...], ...]
     return tuple(units)
 
 
-def _require_groups(candidates: Sequence[Candidate], steps: Sequence[Step]) -> None:
-    known = {name for each in candidates for name in each.groups}
+def _require_groups(known: Collection[str], steps: Sequence[Step]) -> None:
     unknown = [step.group for step in steps if step.group is not None and step.group not in known]
     if unknown:
-        message = f"no host of the rollout is in the group {unknown[0]}"
+        message = f"rollout.waves: the inventory has no group {unknown[0]}"
         raise Refusal(message)
 
 

@@ -55,7 +55,7 @@ class Instant(Place):
 
     @override
     def run(
-        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan] | None, updated: Sequence[str] = ()
     ) -> dict[str, HostResult]:
         return dict.fromkeys(unit.hosts, HostResult(Verdict.OK))
 
@@ -73,7 +73,7 @@ class Real(Place):
 
     @override
     def run(
-        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan], updated: Sequence[str] = ()
+        self, rollout: Rollout, unit: Unit, plans: Mapping[str, HostPlan] | None, updated: Sequence[str] = ()
     ) -> dict[str, HostResult]:
         super().run(rollout, unit, plans, updated)
         said = read_results(self.state / "runs" / f"{unit.key}.json")

@@ -104,7 +104,7 @@ def new(sizes: Sequence[Sequence[int]], spec: Spec | None = None, prefix: str = 
     names = iter(f"{prefix}-{number}" for number in range(100_000))
     waves = [Wave(f"wave {number}", tuple(tuple(next(names) for _ in range(count)) for count in units))
              for number, units in enumerate(sizes)]  # fmt: skip
-    return New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves)
+    return New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves, again=True)
 
 
 class World:

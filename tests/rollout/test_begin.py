@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from deploys.__main__ import main
 from deploys.refusal import Refusal
-from deploys.rollout.begin import inventory_in, planned
-from deploys.rollout.place import Place, git
+from deploys.rollout.begin import Meant, inventory_in, planned
+from deploys.rollout.place import Place, git, store_of
 from tests.rollout.played import ROOT
 
 FLEET = """
@@ -56,8 +56,8 @@ def test_what_leads_out_of_the_repository_is_refused(place, tmp_path, text) -> N
 def test_nothing_is_rolled_out_that_may_be_in_no_commit(place, text) -> None:
     head = git(place.repository, "rev-parse", "HEAD")
     with pytest.raises(Refusal, match=r"is no file of .* itself, but leads elsewhere"):
-        planned(place, text.format(top=place.repository), head, (), "a test", head)
-    found = planned(place, "fleets/one.py", head, (), "a test", head)
+        planned(place, store_of(place), Meant(text.format(top=place.repository), head, head, "a test"))
+    found = planned(place, store_of(place), Meant("fleets/one.py", head, head, "a test"))
     assert [wave.hosts for wave in found.new.waves] == [("@fake/web-1",)]
 
 

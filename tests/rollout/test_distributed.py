@@ -75,8 +75,9 @@ def test_a_worker_that_is_stopped_leaves_its_runs_to_the_next_one(world, workers
     hold.unlink()
     patiently(lambda: world.store.rollout(ident).state is State.DONE, 60, tmp_path)
     world.nothing_lost_repeated_or_overlapping([[2], [1]])
-    said = (tmp_path / "newer.out").read_text()
-    assert said.count(f"rollout {other} is left to others: this rollout was begun by another version") == 1
+    words = f"rollout {other} is left to others: this rollout was begun by another version"
+    patiently(lambda: words in (tmp_path / "newer.out").read_text(), 30, tmp_path)
+    assert (tmp_path / "newer.out").read_text().count(words) == 1
 
 
 def test_a_machine_that_is_gone_is_replaced_and_never_meets_its_own_runs(world, workers, tmp_path) -> None:

@@ -194,3 +194,27 @@ def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(world, record
     events = [event for _, _, event, _ in audit(world.store, ident)]
     assert events.count("converge ok") + events.count("converge unreachable") == sum(map(sum, sizes))
     assert events.count("unit started") == len({line.key for line in world.log()})
+
+
+def test_results_of_other_rows_of_the_same_number_are_nobodys(tmp_path) -> None:
+    """Rows that were begun anew, or taken back from a copy, count from numbers on that there were results of."""
+    world = World(tmp_path)
+    assert world.play(world.begin([[1], [1]])) is State.DONE
+    for path in tmp_path.glob("rollouts.sqlite*"):
+        path.unlink()
+    world = World(tmp_path, bad={"web-0": "failed", "web-1": "failed"})
+    assert world.play(world.begin([[1], [1]])) is State.STOPPED
+    assert len(world.touched()) == 3
+
+
+def test_a_run_that_cannot_be_begun_is_its_hosts_failure(tmp_path, monkeypatch) -> None:
+    world = World(tmp_path)
+
+    def refuses(*_: object) -> None:
+        message = "no such commit"
+        raise Refusal(message)
+
+    monkeypatch.setattr(type(world.place), "run", refuses)
+    ident = world.begin([[1], [1]])
+    assert world.play(ident) is State.STOPPED
+    assert progress(world.store, ident).unwell[0].words == "its run could not be begun: no such commit"

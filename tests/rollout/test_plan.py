@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploys.refusal import Refusal
+from deploys.rollout.cli import _within
 from deploys.rollout.look import status_of
 from deploys.rollout.plan import Bound, HostPlan, Plan, Step, read_plan, shown, write_hosts
 from deploys.statuses import Status
@@ -102,3 +103,8 @@ def test_the_worst_is_what_a_plan_ends_with() -> None:
         ([lost, unknown], Status.FAILED), ([replace(clean, failing=("x",))], Status.CHANGES),
     ):  # fmt: skip
         assert status_of(dict(enumerate(hosts)), Status.CHANGES) is status
+
+
+def test_a_plan_about_no_host_rolls_nothing_out() -> None:
+    with pytest.raises(Refusal, match="the plan is about no host"):
+        _within(Plan("fleet.py", "c0ffee", "0ff1ce", {}), "fleet.py", "c0ffee", ())

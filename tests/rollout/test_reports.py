@@ -110,7 +110,9 @@ def test_what_comes_from_outside_is_text_everywhere(tmp_path) -> None:
     world = World(tmp_path / "state")
     policies = (PolicyResult(EVIL, PolicyVerdict.FAILED, 1, 0, (EVIL,), (EVIL,)),)
     finish(world, {f"web-0{EVIL}": HostResult(Verdict.FAILED, 1, EVIL, policies, (EVIL,))}, why=EVIL)
-    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL)
+    with world.store.writing(1) as db:
+        db.execute("UPDATE wave SET state = 'gates'")
+    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL, world.store.now())
     found = of_rollout(world.store, 1, NOW)
     for text in (html(found), html(found, live=True), html(of_fleet(world.store, NOW), live=True)):
         assert "<script>alert" not in text

@@ -117,3 +117,18 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_run_that_the_machine_went_down_with_is_not_begun_again(tmp_path) -> None:
+    """Nobody knows how far it came: only another attempt may go on from there."""
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", f"from tests.rollout.test_runonce import _controller; _controller({str(tmp_path)!r})"],
+        cwd=ROOT, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: count(tmp_path) == 1)
+    for path in (tmp_path / "runs").glob("*.pid"):
+        os.killpg(os.getpgid(int(path.read_text())), signal.SIGKILL)
+    os.killpg(keeper.pid, signal.SIGKILL)
+    keeper.wait()
+    assert run(tmp_path, command(tmp_path, 0)) == Ended(None)
+    assert count(tmp_path) == 1

@@ -50,7 +50,7 @@ class Steered:
     def answer(self, answer: Answer = Answer.PASS) -> None:
         number = next(wave.number for wave in self.store.view(self.ident, lambda now: now)[0].waves
                       if wave.state == "gates")  # fmt: skip
-        self.store.answered(self.ident, number, "alerts", answer, "as the test says")
+        self.store.answered(self.ident, number, "alerts", answer, "as the test says", self.store.now())
 
     def until(self, wanted: Callable[[State, str, bool], bool]) -> Steered:
         """Go on until state, words and whether a run is under way are as wanted."""

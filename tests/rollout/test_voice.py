@@ -12,7 +12,7 @@ import pytest
 
 from deploys.__main__ import COMMANDS
 from deploys.rollout.cli import begun
-from deploys.rollout.model import Spec
+from deploys.rollout.model import Budget, Spec
 from deploys.rollout.voice import SCHEMA, Voice
 from tests.rollout.played import ROOT, World, new
 
@@ -62,3 +62,25 @@ def test_what_is_said_from_another_terminal(tmp_path, words: tuple[str, ...]) ->
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "spec", "status", "event"),
+    [
+        ({}, Spec(approvals=frozenset({1})), 8, "left"),
+        ({}, Spec(), 0, "ended"),
+        ({"web-1": "unreachable"}, Spec(unreachable=Budget(wave=1)), 6, "ended"),
+        (
+            {"web-1": "unreachable", "web-2": "failed"},
+            Spec(failed=Budget(wave=1), unreachable=Budget(wave=1)),
+            4,
+            "ended",
+        ),
+    ],
+)
+def test_the_status_says_what_the_budgets_have_put_up_with(tmp_path, capsys, bad, spec, status: int, event) -> None:
+    world = World(tmp_path / "state", bad=bad)
+    with pytest.raises(SystemExit) as ended:
+        begun(world.place, world.store, new([[1], [3]], spec), Voice(as_json=True), stay=False)
+    assert ended.value.code == status
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == event

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploys.refusal import Refusal
+from deploys.rollout.settings import Rollout, Share
 from deploys.rollout.waves import Candidate, Step, domains_shared, waves
 
 
@@ -33,7 +34,7 @@ def test_a_group_goes_first() -> None:
 
 
 def test_a_group_that_nobody_is_in_is_refused() -> None:
-    with pytest.raises(Refusal, match="no host of the rollout is in the group canarys"):
+    with pytest.raises(Refusal, match="the inventory has no group canarys"):
         waves(hosts(3), [Step(group="canarys")], "r1")
 
 
@@ -69,3 +70,43 @@ def test_every_host_is_in_one_wave_and_domains_are_apart(some, steps, most) -> N
         assert all(1 <= len(unit) <= most for unit in wave.units)
         if wave.apart:
             assert domains_shared([by_name[name] for name in wave.hosts]) == {}
+
+
+SHARES = Rollout(
+    waves=[Share(count=1), Share(group="db"), Share(group="web", approval=True), Share()], bake_minutes=[1, 2, 3, 4]
+)
+
+
+def shown(candidates: list[Candidate], salt: str) -> list[tuple[set[str], bool, float]]:
+    """Of each wave: the groups of its hosts, whether a person lets it begin, and the minutes it bakes."""
+    made = waves(candidates, [share.step() for share in SHARES.waves], salt, groups=["db", "web"])
+    spec = SHARES.spec((), [wave.step for wave in made])
+    return [
+        ({name.partition("-")[0] for name in wave.hosts}, number in spec.approvals, spec.bake(number) / 60)
+        for number, wave in enumerate(made)
+    ]
+
+
+@pytest.mark.parametrize("salt", "abcdefgh")
+def test_approval_and_bake_are_of_the_share_however_many_waves_are_made_of_it(salt: str) -> None:
+    rule = frozenset({"rule:a"})
+    hosts = [
+        *(Candidate(f"x-{number}") for number in range(2)),
+        *(Candidate(f"db-{number}", ("db",), rule) for number in range(3)),
+        *(Candidate(f"web-{number}", ("web",), rule) for number in range(3)),
+    ]
+    for groups, asks, minutes in shown(hosts, salt)[1:]:
+        assert asks == (groups == {"web"})
+        assert minutes == {"db": 2, "web": 3, "x": 4}[min(groups)]
+
+
+def test_a_share_that_has_no_host_left_gives_its_approval_to_no_other() -> None:
+    hosts = [Candidate("db-1", ("db",)), *(Candidate(f"web-{number}", ("web",)) for number in (1, 2)), Candidate("x-1")]
+    salt = next(salt for salt in "abcdefghijklmnop" if shown(hosts, salt)[0][0] == {"db"})
+    assert [asks for _, asks, _ in shown(hosts, salt)] == [False, True, False]
+
+
+def test_what_is_left_over_is_let_begin_by_a_person_where_the_last_share_is() -> None:
+    settings = Rollout(waves=[Share(percent=50, approval=True)])
+    made = waves([Candidate(f"x-{number}") for number in range(4)], [share.step() for share in settings.waves], "a")
+    assert settings.spec((), [wave.step for wave in made]).approvals == {0, 1}

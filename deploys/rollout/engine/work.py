@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 
 from deploys.refusal import Refusal
@@ -57,25 +58,28 @@ class Work:
         while rollout and opens:
             step = self._store.step(ident, opens)
             asks = [action for action in step.actions if isinstance(action, Ask)]
-            if asks and not self._asked(rollout, asks):
+            if asks and not self._asked(rollout, asks, step.now):
                 return
             if not step.actions or any(isinstance(action, Wait) for action in step.actions):
                 return
 
-    def _asked(self, rollout: Rollout, asks: list[Ask]) -> bool:
+    def _asked(self, rollout: Rollout, asks: list[Ask], now: datetime) -> bool:
         """Ask gates, unless somebody does already."""
         with self._store.database.asking(rollout.id) as mine:
             if mine:
                 for ask in asks:
                     answer, words = self._ask(rollout, ask.wave, ask.gate)
-                    self._store.answered(rollout.id, ask.wave, ask.gate, answer, words)
+                    self._store.answered(rollout.id, ask.wave, ask.gate, answer, words, now)
             return mine
 
     def run(self, ident: int, number: int, attempt: int) -> None:
         """Carry a unit out, if it is this machine's or nobody's."""
         rollout = self._known(ident)
-        unit = claim(self._store, number, attempt, self._machine) if rollout else None
-        if rollout and unit:
+        if rollout is None:
+            return
+        opens = Calendar.model_validate_json(rollout.calendar).opens
+        unit = claim(self._store, (ident, number, attempt), self._machine, opens)
+        if unit is not None:
             self._carry_out(rollout, unit)
 
     def _go_on(self, unit: Unit) -> None:

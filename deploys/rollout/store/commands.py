@@ -48,8 +48,12 @@ class Commands:
 
     def _resume(self, db: Connection, ident: int, state: State, at: datetime) -> str:
         _require(ident, state, State.PAUSED)
-        # Who resumes has looked: a gate that could not tell is asked again.
-        db.execute("DELETE FROM answer WHERE rollout = ? AND answer = ?", (ident, Answer.INCONCLUSIVE))
+        # Who resumes has looked: the gates of the wave are asked again, as what they said may be days old. A no stays.
+        db.execute(
+            "DELETE FROM answer WHERE rollout = ? AND answer <> ? AND wave IN"
+            " (SELECT number FROM wave WHERE rollout = ? AND state = ?)",
+            (ident, Answer.FAIL, ident, WaveState.GATES),
+        )
         become(db, ident, State.RUNNING, f"by {self._who}", at)
         return "it goes on"
 

@@ -6,11 +6,14 @@ nothing has been heard of the machine for long enough, the unit is somebody else
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from deploys.rollout.model import UnitState
-from deploys.rollout.store.rows import Unit, unit_of
-from deploys.rollout.store.store import Store
+from deploys.rollout.decide import may_begin
+from deploys.rollout.model import UnitState, Verdict
+from deploys.rollout.store.database import Connection
+from deploys.rollout.store.rows import HostResult, Unit, unit_of
+from deploys.rollout.store.store import Opens, Store
+from deploys.rollout.store.view import view_of
 from deploys.rollout.store.write import audited
 
 GONE_SECONDS = 60.0
@@ -38,15 +41,37 @@ def machines(store: Store, within: float) -> list[str]:
     ]
 
 
-def claim(store: Store, unit: int, attempt: int, machine: str) -> Unit | None:
-    """Take a unit for a machine; None when it is another's, done, or another attempt's."""
-    with store.writing() as db:
+def claim(store: Store, told: tuple[int, int, int], machine: str, opens: Opens) -> Unit | None:
+    """Take a unit for a machine; None when it is another's, done, another attempt's, or is not to begin any more.
+
+    Args:
+        store: the rows.
+        told: rollout, unit and attempt.
+        machine: whose it becomes.
+        opens: when the windows let the rollout go on.
+    """
+    ident, number, attempt = told
+    with store.writing(ident) as db:
         row = db.execute(
-            f"UPDATE unit SET holder = ? WHERE id = ? AND attempt = ? AND {_RUNNING} AND holder IN ('', ?)"  # noqa: S608 - ours
-            " RETURNING *",
-            (machine, unit, attempt, machine),
+            f"SELECT * FROM unit WHERE id = ? AND attempt = ? AND {_RUNNING} AND holder IN ('', ?)",  # noqa: S608 - ours
+            (number, attempt, machine),
         ).fetchone()
-        return unit_of(row) if row is not None else None
+        if row is None:
+            return None
+        unit = unit_of(row)
+        if row["holder"] == "" and not _may_begin(store, db, unit, opens):
+            # Nobody has begun it: it is as if it had not been started.
+            db.execute("UPDATE unit SET state = ?, attempt = attempt - 1 WHERE id = ?", (UnitState.PENDING, unit.id))
+            audited(db, ident, store.database.now(db), "", "unit put back", unit.key)
+            store.dispatch.wake(db, ident)
+            return None
+        db.execute("UPDATE unit SET holder = ? WHERE id = ?", (machine, unit.id))
+        return unit
+
+
+def _may_begin(store: Store, db: Connection, unit: Unit, opens: Opens) -> bool:
+    now = store.database.now(db)
+    return may_begin(view_of(db, unit.rollout, opens(now), now), unit.wave, unit.kind, now)
 
 
 def held(store: Store, machine: str) -> list[Unit]:
@@ -68,7 +93,10 @@ def tell_again(store: Store) -> None:
 
 
 def take_over(store: Store, seconds: float) -> list[str]:
-    """Start the units of machines that were not heard of for so long once more; returns sentences."""
+    """Start the units of machines that were not heard of for so long once more; returns sentences.
+
+    Where their rollout may begin nothing more, their hosts end as unknown: nobody knows how far they came.
+    """
     told = []
     since = (store.now() - timedelta(seconds=seconds)).isoformat()
     query = (
@@ -78,17 +106,32 @@ def take_over(store: Store, seconds: float) -> list[str]:
     for row in store.rows(query, since):
         with store.writing(row["rollout"]) as db:
             now = store.database.now(db)
-            taken = db.execute(
-                "UPDATE unit SET attempt = attempt + 1, holder = '', started = ?"  # noqa: S608 - ours
-                f" WHERE id = ? AND attempt = ? AND holder = ? AND {_RUNNING} AND NOT EXISTS"
-                " (SELECT 1 FROM machine WHERE name = ? AND seen >= ?) RETURNING *",
-                (now.isoformat(), row["id"], row["attempt"], row["holder"], row["holder"], since),
+            gone = db.execute(
+                f"SELECT * FROM unit WHERE id = ? AND attempt = ? AND holder = ? AND {_RUNNING} AND NOT EXISTS"  # noqa: S608 - ours
+                " (SELECT 1 FROM machine WHERE name = ? AND seen >= ?)",
+                (row["id"], row["attempt"], row["holder"], row["holder"], since),
             ).fetchone()
-            if taken is None:
+            if gone is None:
                 continue
-            unit = unit_of(taken)
+            unit = unit_of(gone)
             words = f"{row['holder']} was not heard of for {seconds:g} s"
-            audited(db, unit.rollout, now, "", "unit started", f"{unit.key}: {' '.join(unit.hosts)}; {words}")
-            store.dispatch.start(db, [unit])
-            told.append(f"run {unit.key}, once more: {words}")
+            # Its windows were asked when it was begun.
+            if _may_begin(store, db, unit, lambda moment: moment):
+                told.append(f"run {_once_more(store, db, unit, words, now)}, once more: {words}")
+            else:
+                lost = HostResult(Verdict.UNKNOWN, words=f"{words}, and the rollout begins nothing more")
+                store.finish_within(db, unit, dict.fromkeys(unit.hosts, lost))
+                told.append(f"run {unit.key} is given up: {words}")
     return told
+
+
+def _once_more(store: Store, db: Connection, gone: Unit, words: str, now: datetime) -> str:
+    unit = unit_of(
+        db.execute(
+            "UPDATE unit SET attempt = attempt + 1, holder = '', started = ? WHERE id = ? RETURNING *",
+            (now.isoformat(), gone.id),
+        ).fetchone()
+    )
+    audited(db, unit.rollout, now, "", "unit started", f"{unit.key}: {' '.join(unit.hosts)}; {words}")
+    store.dispatch.start(db, [unit])
+    return unit.key

@@ -19,10 +19,13 @@ def plan_rows(ident: int, plans: Mapping[str, HostPlan]) -> list[tuple[int, str,
     return [(ident, name, json.dumps(plan)) for name, plan in hosts_to_json(plans).items()]
 
 
-def plans_of(rows: Rows, unit: Unit) -> dict[str, HostPlan]:
-    """What the hosts of a unit may be changed in; empty for a way back, and for a rollout that is bound to no plan."""
-    if unit.kind is Kind.BACK:
-        return {}
+def plans_of(rows: Rows, unit: Unit) -> dict[str, HostPlan] | None:
+    """What the hosts of a unit may be changed in; None for a way back, and for a rollout that is bound to no plan.
+
+    A host that the plan says nothing of is not in it: it may be changed in nothing.
+    """
+    if unit.kind is Kind.BACK or not rows("SELECT 1 FROM plan WHERE rollout = ? LIMIT 1", unit.rollout):
+        return None
     names = ",".join("?" * len(unit.hosts))
     query = f"SELECT name, plan FROM plan WHERE rollout = ? AND name IN ({names})"  # noqa: S608 - marks alone
     return hosts_from_json({row["name"]: json.loads(row["plan"]) for row in rows(query, unit.rollout, *unit.hosts)})
@@ -44,6 +47,6 @@ def _installed(policies: Mapping[str, Sequence[Any]]) -> bool:
     return bool(verdict != PolicyVerdict.PROVED)
 
 
-def known_of(rows: Rows, unit: Unit) -> tuple[dict[str, HostPlan], tuple[str, ...]]:
+def known_of(rows: Rows, unit: Unit) -> tuple[dict[str, HostPlan] | None, tuple[str, ...]]:
     """Both, for the run of a unit."""
     return plans_of(rows, unit), updated_in(rows, unit)

@@ -40,6 +40,10 @@ class New:
     """What each host may be changed in; its runs are held to that. Empty when there is no plan."""
     webhooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Name -> the events that it is told."""
+    whole: bool = False
+    """Whether it is about every host that the commit concerns: only then it can be said to have arrived."""
+    again: bool = False
+    """Also when the commit is held."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,14 @@ class Rollout:
     state: State
     words: str
     since: datetime
+    token: str = ""
+    """Tells it from a rollout of the same number in other rows: such as those of before a backup was taken back."""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Hosts that one run takes. `key` names this attempt among all runs there ever were."""
+    """Hosts that one run takes. `key` names this attempt among all runs there ever were; `token` is its rollout's."""
 
     id: int
     rollout: int
@@ -70,11 +77,12 @@ class Unit:
     kind: Kind
     attempt: int
     hosts: tuple[str, ...]
+    token: str = ""
 
     @property
     def key(self) -> str:
-        """Rollout, unit and attempt."""
-        return f"{self.rollout}.{self.id}.{self.attempt}"
+        """Rollout, unit, attempt and token."""
+        return f"{self.rollout}.{self.id}.{self.attempt}{f'.{self.token}' if self.token else ''}"
 
 
 @dataclass(frozen=True)
@@ -134,14 +142,14 @@ def rollout_of(row: Row) -> Rollout:
         id=row["id"], created=datetime.fromisoformat(row["created"]), inventory=row["inventory"],
         revision=row["revision"], base=row["base"], who=row["who"], why=row["why"], spec=spec_from_text(row["spec"]),
         calendar=row["calendar"], state=State(row["state"]), words=row["words"],
-        since=datetime.fromisoformat(row["since"]),
+        since=datetime.fromisoformat(row["since"]), token=row["token"], whole=bool(row["whole"]),
     )  # fmt: skip
 
 
 def unit_of(row: Row) -> Unit:
     """What a row of `unit` says."""
     hosts = tuple(json.loads(row["hosts"]))
-    return Unit(row["id"], row["rollout"], row["wave"], Kind(row["kind"]), row["attempt"], hosts)
+    return Unit(row["id"], row["rollout"], row["wave"], Kind(row["kind"]), row["attempt"], hosts, row["token"])
 
 
 def spec_to_text(spec: Spec) -> str:

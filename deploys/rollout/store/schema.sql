@@ -61,3 +61,8 @@ CREATE TABLE outbox (
   words TEXT NOT NULL DEFAULT '', FOREIGN KEY (rollout, webhook) REFERENCES webhook
 );
 CREATE INDEX outbox_by_due ON outbox (state, due);
+
+-- version 4
+ALTER TABLE rollout ADD COLUMN token TEXT NOT NULL DEFAULT '';
+ALTER TABLE rollout ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unit ADD COLUMN token TEXT NOT NULL DEFAULT '';

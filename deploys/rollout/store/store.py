@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.decide import Action, decide
 from deploys.rollout.model import Answer, Kind, State, UnitState, View, WaveState
 from deploys.rollout.store.database import Connection, Database, Row
+from deploys.rollout.store.had import held_by
 from deploys.rollout.store.outbox import Event, on_approval, told, wanted
 from deploys.rollout.store.plans import plan_rows
 from deploys.rollout.store.rows import Backoff, HostResult, New, Rollout, Unit, rollout_of, spec_to_text, unit_of
@@ -83,17 +85,19 @@ class Store:
         """Write a rollout down; its hosts are nobody else's until it has ended.
 
         Raises:
-            Refusal: a host is in another rollout that has not ended.
+            Refusal: a host is in another rollout that has not ended, or the commit is held.
         """
         with self.writing() as db:
+            if not new.again and (words := held_by(db, new.inventory, new.revision)):
+                raise Refusal(words)
             at = self.database.now(db)
             when = at.isoformat()
             ident: int = db.execute(
-                "INSERT INTO rollout (created, inventory, revision, base, who, why, spec, calendar, state, since)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO rollout (created, inventory, revision, base, who, why, spec, calendar, state, since,"
+                " token, whole) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (
                     when, new.inventory, new.revision, new.base, new.who, new.why, spec_to_text(new.spec), new.calendar,
-                    State.RUNNING, when,
+                    State.RUNNING, when, secrets.token_hex(4), int(new.whole),
                 ),
             ).fetchone()["id"]  # fmt: skip
             for number, wave in enumerate(new.waves):
@@ -160,13 +164,23 @@ class Store:
     def finish(self, unit: Unit, results: Mapping[str, HostResult]) -> None:
         """Write down what came of a unit; a second time changes nothing."""
         with self.writing(unit.rollout) as db:
-            if finish(db, unit, results, self.database.now(db), self._backoff):
-                self.dispatch.wake(db, unit.rollout)
+            self.finish_within(db, unit, results)
 
-    def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str) -> None:
-        """Write down what a gate says; the first answer counts."""
+    def finish_within(self, db: Connection, unit: Unit, results: Mapping[str, HostResult]) -> None:
+        """The same within a transaction of its rollout's."""
+        if finish(db, unit, results, self.database.now(db), self._backoff):
+            self.dispatch.wake(db, unit.rollout)
+
+    def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str, asked: datetime) -> None:
+        """Write down what a gate says; the first answer counts, and none to a question of before the wave's gates.
+
+        `asked` is when it was asked, by the time of the database.
+        """
         with self.writing(ident) as db:
             at = self.database.now(db)
+            row = db.execute("SELECT state, since FROM wave WHERE rollout = ? AND number = ?", (ident, wave)).fetchone()
+            if row["state"] != WaveState.GATES or datetime.fromisoformat(row["since"]) > asked:
+                return
             done = db.execute(
                 "INSERT INTO answer (rollout, wave, gate, answer, words, at) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (rollout, wave, gate) DO NOTHING",

@@ -14,6 +14,7 @@ from deploys.rollout.store.outbox import on_state, on_wave
 from deploys.rollout.store.policies import reported
 from deploys.rollout.store.rows import Backoff, HostResult, Unit, unit_of
 
+_LOOKS = 5
 _SILENT = HostResult(Verdict.UNKNOWN, words="the run ended without a word on it")
 
 
@@ -45,12 +46,15 @@ def _start(db: Connection, unit: int, at: datetime) -> Unit:
 
 
 def add_units(
-    db: Connection, ident: int, wave: int, kind: Kind, units: Sequence[Sequence[str]], busy: int = 0, due: str = ""
-) -> None:
-    """Units that are to come."""
+    db: Connection, ident: int, wave: int, kind: Kind, units: Sequence[Sequence[str]], busy: int = 0, due: str = "",
+    attempt: int = 0,
+) -> None:  # fmt: skip
+    """Units that are to come. `attempt`: of those that were begun already, as a part of another one."""
+    token = db.execute("SELECT token FROM rollout WHERE id = ?", (ident,)).fetchone()["token"]
     db.executemany(
-        "INSERT INTO unit (rollout, wave, kind, state, hosts, busy, due) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(ident, wave, kind, UnitState.PENDING, json.dumps(list(unit)), busy, due) for unit in units],
+        "INSERT INTO unit (rollout, wave, kind, state, hosts, busy, due, attempt, token)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(ident, wave, kind, UnitState.PENDING, json.dumps(list(unit)), busy, due, attempt, token) for unit in units],
     )
 
 
@@ -68,12 +72,23 @@ def lock(db: Connection, ident: int) -> None:
     Raises:
         Refusal: another one has one of them.
     """
-    # Always in one order: who waits for another's host has none that the other one waits for.
-    db.execute(
-        "INSERT INTO host_lock (name, rollout) SELECT name, rollout FROM host WHERE rollout = ? ORDER BY name"
-        " ON CONFLICT (name) DO NOTHING",
-        (ident,),
-    )
+    for _ in range(_LOOKS):
+        # Always in one order: who waits for another's host has none that the other one waits for.
+        db.execute(
+            "INSERT INTO host_lock (name, rollout) SELECT name, rollout FROM host WHERE rollout = ? ORDER BY name"
+            " ON CONFLICT (name) DO NOTHING",
+            (ident,),
+        )
+        _refuse_taken(db, ident)
+        mine = db.execute("SELECT count(*) AS hosts FROM host_lock WHERE rollout = ?", (ident,)).fetchone()["hosts"]
+        if mine == db.execute("SELECT count(*) AS hosts FROM host WHERE rollout = ?", (ident,)).fetchone()["hosts"]:
+            return
+        # Another rollout had some, and has ended between the two looks.
+    message = "other rollouts end just now, and let go of hosts of this one: say it once more"
+    raise Refusal(message)
+
+
+def _refuse_taken(db: Connection, ident: int) -> None:
     other = db.execute(
         "SELECT host.name AS host, rollout.* FROM host JOIN host_lock ON host_lock.name = host.name"
         " JOIN rollout ON rollout.id = host_lock.rollout"
@@ -93,10 +108,10 @@ def enter(db: Connection, ident: int, number: int, state: WaveState, words: str,
     on_wave(db, ident, number, state, words, at)
     if state is not WaveState.BACK:
         return
-    # Only what was touched goes back, each host once however often it was tried.
+    # Only what was touched goes back, each host once however often it was tried; also what was to be tried once more.
     rows = db.execute(
-        "SELECT hosts FROM unit WHERE rollout = ? AND wave = ? AND kind = ? AND state = ? ORDER BY id",
-        (ident, number, Kind.CONVERGE, UnitState.DONE),
+        "SELECT hosts FROM unit WHERE rollout = ? AND wave = ? AND kind = ? AND attempt > 0 ORDER BY id",
+        (ident, number, Kind.CONVERGE),
     ).fetchall()
     seen: set[str] = set()
     units = []
@@ -158,7 +173,8 @@ def _given_up(result: HostResult, times: int) -> HostResult:
 def _split(db: Connection, unit: Unit, done: list[str], busy: list[str], times: int, due: str) -> None:
     if done:
         db.execute("UPDATE unit SET hosts = ? WHERE id = ?", (json.dumps(done), unit.id))
-        add_units(db, unit.rollout, unit.wave, unit.kind, [busy], times, due)
+        # Whoever says "busy" now may have been changed before that: the way back must not leave it out.
+        add_units(db, unit.rollout, unit.wave, unit.kind, [busy], times, due, unit.attempt)
     else:
         db.execute(
             "UPDATE unit SET state = ?, busy = ?, due = ?, holder = '', ended = '' WHERE id = ?",
