@@ -20,14 +20,27 @@ pytestmark = pytest.mark.lab
 
 NAMES = ("web-1", "db-1")
 INVENTORY = """
+from deploys.policies.accounts import Accounts
+from deploys.policies.accounts_models import Root
 from deploys.policies.files import File, Files
 from deploys.policies.services import Service, Services
+from deploys.policies.ssh import Ssh
+from deploys.policies.vm import Adapter, Vm
 from deploys.rollout.settings import Rollout, Share
-from inventories._fleet import fleet, host
-from inventories.lab_vsphere import _DATA, base, db, web
+from inventories._fleet import fleet, group, host
+from inventories._lab import lab_machine, lab_vcenter
 
-_more = [{more}]
-hosts = fleet(host("web-1", base, web, *_more, **_DATA), host("db-1", base, db, *_more, **_DATA))
+_data = lab_machine()
+base = group(
+    "base",
+    Vm(vcenter=lab_vcenter(), template="DC0/photon-5", cluster="DC0_C0",
+       adapters=[Adapter(index=0, network="VM Network")]),
+    Accounts(root=Root(keys=_data["first_boot"].keys)),
+    Ssh(root_login="prohibit-password"),
+    {more}
+)
+web, db = group("web", Vm(folder="DC0/fleet/web")), group("db", Vm(folder="DC0/fleet/db"))
+hosts = fleet(host("web-1", base, web, **_data), host("db-1", base, db, **_data))
 rollout = Rollout(waves=[Share(count=1), Share()], snapshots=True, on_fail="all go back")
 """
 GOOD = 'Files(files=[File(path="/etc/good", content="good")])'
@@ -67,7 +80,7 @@ def test_each_machine_has_a_snapshot_taken_before_it_is_changed(fleet, simulator
     done = fleet.deploys("rollout", "inventories/roll.py", "--why", "good")
     assert done.status == 0, done.all
     for name in NAMES:
-        assert login(name, "cat /etc/good") == "good"
+        assert login(name, "cat /etc/good") == "good\n"
         assert snapshots(simulator, name) == ["rollout-1"]
 
 
