@@ -10,7 +10,6 @@ In a process of its own, whose modules are those of that checkout:
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pyinfra.api.host import Host
 
 from deploys.refusal import Refusal
+from deploys.rollout.digests import digest_of
 from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
@@ -56,7 +56,7 @@ class Members:
     groups: tuple[str, ...] | None
     """All of the inventory; None when the checkout is of before they were told."""
     policies: Mapping[str, Mapping[str, str]]
-    """Host -> policy -> a digest of all that it says."""
+    """Host -> policy -> a digest of all that it says, and of the commit's files that it names."""
 
 
 def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
@@ -134,10 +134,8 @@ def _digests(member: Host) -> dict[str, str]:
     effective = member.data.get("policies")
     if not isinstance(effective, Effective):
         return {}
-    return {
-        name: hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        for name, said in effective.to_json().items()
-    }
+    trees = (Path.cwd(), Path(__file__).parents[2])
+    return {name: digest_of(said, trees) for name, said in effective.to_json().items()}
 
 
 def main(words: Sequence[str]) -> int:

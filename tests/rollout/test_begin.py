@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from deploys.__main__ import main
 from deploys.refusal import Refusal
 from deploys.rollout.begin import Meant, inventory_in, planned
+from deploys.rollout.digests import _content, digest_of
 from deploys.rollout.place import Place, git, store_of
 from tests.rollout.played import ROOT
 
@@ -67,3 +68,56 @@ def test_each_command_refuses_what_is_elsewhere(place, monkeypatch, command) -> 
     monkeypatch.chdir(place.repository)
     with pytest.raises(Refusal, match="is no file of "):
         CliRunner().invoke(main, [*command, "../wild.py"], catch_exceptions=False, standalone_mode=False)
+
+
+NAMES = """
+from pathlib import Path
+from deploys.policies.file_contents import Local, Template
+from deploys.policies.files import File, Files
+from deploys.policies.secret import Secret
+from inventories._fleet import fleet, host
+def one(name, content):
+    return host(name, Files(files=[File(path="/etc/motd", content=content, mode="600")]))
+hosts = fleet(
+    one("local", Local(path="texts/motd")),
+    one("template", Template(path="texts/motd.j2", values={})),
+    one("here", Local(path=Path(__file__).parent / "motd")),
+    one("secret", Secret.command("sops", "-d", "texts/secret.yaml")),
+    one("text", "texts/other"),
+    one("same", "as ever"),
+    connector="fake",
+)
+"""
+
+
+@pytest.mark.parametrize(("file", "hosts"), [
+    ("texts/motd", ["local"]), ("texts/motd.j2", ["template"]), ("fleets/motd", ["here"]),
+    ("texts/secret.yaml", ["secret"]), ("texts/nobodys", []),
+])  # fmt: skip
+def test_a_file_that_a_policy_names_is_a_reason_for_its_hosts(place, file, hosts) -> None:
+    def commit(**texts: str) -> str:
+        for name, text in texts.items():
+            (place.repository / name).parent.mkdir(exist_ok=True)
+            (place.repository / name).write_text(text)
+        git(place.repository, "add", "--all")
+        git(place.repository, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "one")
+        return git(place.repository, "rev-parse", "HEAD")
+
+    files = ("texts/motd", "texts/motd.j2", "fleets/motd", "texts/secret.yaml", "texts/nobodys")
+    earlier = commit(**{"fleets/two.py": NAMES}, **dict.fromkeys(files, "one"))
+    later = commit(**{file: "two"})
+    found = planned(place, store_of(place), Meant("fleets/two.py", later, earlier, "a test", since=earlier))
+    assert found.reasons == {f"@fake/{name}": "files differs" for name in hosts}
+
+
+def test_a_digest_is_of_what_is_in_the_checkout_alone(tmp_path) -> None:
+    for name, text in (("a/one", "1"), ("b/one", "1"), ("c/one", "2"), ("out", "1")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    digests = [digest_of({"file": str(tree / "one"), "more": ["one"]}, [tree]) for tree in (a, b, c)]
+    assert digests[0] == digests[1] != digests[2]
+    before = digest_of({"file": "../out", "long": "x" * 5000, "odd": "a\0b"}, [a])
+    (tmp_path / "out").write_text("2")
+    _content.cache_clear()
+    assert digest_of({"file": "../out", "long": "x" * 5000, "odd": "a\0b"}, [a]) == before
