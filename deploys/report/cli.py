@@ -58,7 +58,7 @@ def _rendered(store: Store, ident: int | None, names: list[str] | None, form: st
     found = of_rollout(store, ident, now) if ident is not None else of_fleet(store, now, names)
     forms: dict[str, Callable[[Report], Iterable[str]]] = {
         "html": lambda found: html(found).splitlines(), "markdown": markdown,
-        "junit": lambda found: junit(found.title, hosts), "json": lambda found: document(found, hosts),
+        "junit": lambda found: junit(found.title, hosts, found.progress), "json": lambda found: document(found, hosts),
     }  # fmt: skip
     return forms[form](found)
 
