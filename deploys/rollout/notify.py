@@ -79,8 +79,9 @@ def send_due(store: Store, place: Place, sender: Sender) -> None:
 
 def sent(place: Place, store: Store, messages: Sequence[Message]) -> list[str]:
     """Have messages of one webhook sent by the checkout of their rollout."""
-    rollout = store.rollout(messages[0].rollout)
     try:
+        # One of another version is not known: it must hold no other's messages up.
+        rollout = store.rollout(messages[0].rollout)
         tree = place.tree(rollout.revision)
         done = subprocess.run(
             [sys.executable, "-m", "deploys.rollout.notify", messages[0].webhook, rollout.inventory], cwd=tree,

@@ -190,6 +190,31 @@ def test_a_token_is_sent_over_https_alone(receiver, monkeypatch) -> None:
         Webhook(name="desk", url="http://desk.example.com/", token=Secret.env("TOKEN"))
 
 
+def test_an_address_with_a_password_is_refused_and_line_ends_are_no_part_of_a_token(monkeypatch) -> None:
+    monkeypatch.setenv("HOOK_OF_BOB", f"https://bob:{TOKEN}@desk.example.com/")
+    found = post(Webhook(name="desk", url=Secret.env("HOOK_OF_BOB")), {"key": "k"})
+    assert found.startswith("its url holds a name or a password")
+    for number, (end, words) in enumerate(
+        (("\n", "no answer: Connection refused"), ("\nx", "what it holds is no token"))
+    ):
+        monkeypatch.setenv(f"DESK_{number}", f"{TOKEN}{end}")
+        hook = Webhook(name="desk", url="https://127.0.0.1:1/", token=Secret.env(f"DESK_{number}"))
+        said = post(hook, {"key": "k"})
+        assert words in said
+        assert TOKEN not in said + found
+
+
+def test_a_rollout_of_another_version_holds_up_its_own_messages_alone(world) -> None:
+    first = begin(world, ("begun",))
+    waves = [Wave("all", (("db-0",),))]
+    second = world.store.create(New("f", "c0ffee", "c0ffee", "ann", "", Spec(), "{}", waves, webhooks={"desk": ALL}))
+    with world.store.writing() as db:
+        db.execute("UPDATE rollout SET spec = replace(spec, '\"version\": 1', '\"version\": 0') WHERE id = ?", (first,))
+    send_due(world.store, world.place, lambda *given: [""] if given[-1][0].rollout == second else sent(*given))
+    (left,) = undelivered(world.store)
+    assert (left["rollout"], "another version" in left["words"]) == (first, True)
+
+
 def test_a_redirect_is_not_followed(receiver) -> None:
     receiver.statuses = [302]
     assert post(Webhook(name="chat", url=receiver.url), {"key": "k"}) == "the answer has the status 302"
