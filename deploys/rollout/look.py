@@ -119,7 +119,8 @@ def _why(found: Planned) -> list[str]:
 
 def _as_markdown(made: Plan, lines: Sequence[str]) -> list[str]:
     """The lines in a block, which nothing that a host has said can end: it is indented, and not fenced."""
-    return [f"### Plan of {made.revision[:12]}", "", *(f"    {line}" for line in lines)]
+    each = [part for line in lines for part in line.splitlines() or [""]]
+    return [f"### Plan of {made.revision[:12]}", "", *(f"    {line}" for line in each)]
 
 
 @click.command()

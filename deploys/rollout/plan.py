@@ -100,9 +100,9 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Of the commit, and of what each host would be changed in."""
+        """Of the commit, of the one that hosts would go back to, and of what each host would be changed in."""
         hosts = {name: plan.digest for name, plan in sorted(self.hosts.items())}
-        return _digest([self.inventory, self.revision, hosts])
+        return _digest([self.inventory, self.revision, self.base, hosts])
 
     def to_json(self) -> dict[str, Any]:
         """For programs, and for `rollout --plan`."""

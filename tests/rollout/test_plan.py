@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploys.refusal import Refusal
 from deploys.rollout.cli import _within
-from deploys.rollout.look import status_of
+from deploys.rollout.look import _as_markdown, status_of
 from deploys.rollout.plan import Bound, HostPlan, Plan, Step, read_plan, shown, write_hosts
 from deploys.statuses import Status
 
@@ -59,6 +59,7 @@ def test_what_was_cut_off_may_find_less_but_nothing_more() -> None:
 
 @pytest.mark.parametrize("change", [
     lambda given: given.update(revision="bad"),
+    lambda given: given.update(base="bad"),
     lambda given: given["hosts"].pop("web-1"),
     lambda given: given["hosts"]["web-1"]["steps"].pop(),
     lambda given: given["hosts"]["web-1"].update(unknown={"ssh": "x"}),
@@ -93,6 +94,16 @@ def test_alike_hosts_are_told_once() -> None:
         "    unknown  it could not be reached",
     ]
     assert lines[-1].endswith("14 hosts, 1 clean; 12 steps will, 12 may change something; 1 hosts not wholly known")
+
+
+def test_nothing_that_a_host_has_said_leaves_its_block_in_a_comment() -> None:
+    said = "nft said\n\n# hello\r@security-team\x0b![x](https://evil.example/x.png)\u2028</details>"
+    made = plan_of({"web-1": HostPlan(unknown={"firewall": said})})
+    head, empty, *lines = _as_markdown(made, [*shown(made), "", f"a reason {said}"])
+    assert (head, empty) == ("### Plan of c0ffee", "")
+    text = "\n".join(lines)
+    assert "# hello" in text
+    assert all(line.startswith("    ") for line in text.splitlines())
 
 
 def test_the_worst_is_what_a_plan_ends_with() -> None:
