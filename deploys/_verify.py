@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -26,7 +27,8 @@ SCHEMA = 1
 def verify(inventory: str, limit: tuple[str, ...], only: str | None, *, as_json: bool) -> None:
     """Read every check of every policy of INVENTORY's hosts, and say what is not so; changes nothing.
 
-    Status: 0 all is so, 4 something is not, 6 a host could not be reached (and all is so on the others).
+    Status: 0 all is so, 4 something is not, 6 a host could not be reached, or was lost meanwhile (and nothing is known
+    not to be so).
     """
     complaints = names_in(only)[1] if only else []
     if complaints:
@@ -45,8 +47,15 @@ def verify(inventory: str, limit: tuple[str, ...], only: str | None, *, as_json:
             click.echo(_line(name, verdicts))
             if any(not verdict.passed for verdict in verdicts):
                 click.echo(report(verdicts))
-    bad = any(not verdict.passed for verdicts in found.values() for verdict in verdicts)
-    sys.exit(Status.DRIFT if bad else Status.UNREACHABLE if session.unreachable else Status.CLEAN)
+    sys.exit(_status(found, session.unreachable))
+
+
+def _status(found: Mapping[str, Sequence[Verdict]], unreachable: Mapping[str, str]) -> Status:
+    """What a host did not answer is not known: it is no drift."""
+    failed = [verdict for verdicts in found.values() for verdict in verdicts if not verdict.passed]
+    if any(not verdict.unanswered for verdict in failed):
+        return Status.DRIFT
+    return Status.UNREACHABLE if failed or unreachable else Status.CLEAN
 
 
 def _proved(session: Session, only: str | None) -> dict[str, list[Verdict]]:
@@ -66,7 +75,10 @@ def _line(name: str, verdicts: list[Verdict]) -> str:
     if not verdicts:
         return f"{name}: nothing to prove: it has none of the policies asked for"
     passed = sum(verdict.passed for verdict in verdicts)
-    return f"{name}: {'ok' if passed == len(verdicts) else 'FAILED'}; {passed} of {len(verdicts)} checks passed"
+    lost = sum(verdict.unanswered for verdict in verdicts)
+    words = "ok" if passed == len(verdicts) else "NOT KNOWN" if passed + lost == len(verdicts) else "FAILED"
+    more = f", {lost} could not be read" if lost else ""
+    return f"{name}: {words}; {passed} of {len(verdicts)} checks passed{more}"
 
 
 def _to_json(found: dict[str, list[Verdict]], unreachable: dict[str, str]) -> dict[str, object]:
@@ -75,7 +87,8 @@ def _to_json(found: dict[str, list[Verdict]], unreachable: dict[str, str]) -> di
             "checks": len(verdicts), "policies": dict(Counter(verdict.policy for verdict in verdicts)),
             "failed": [
                 {"policy": verdict.policy, "check": verdict.check, "proves": verdict.proves, "rules": verdict.rules,
-                 "expected": verdict.expected, "actual": verdict.actual}
+                 "expected": verdict.expected, "actual": verdict.actual,
+                 "unanswered": verdict.unanswered}
                 for verdict in verdicts if not verdict.passed
             ],
         }

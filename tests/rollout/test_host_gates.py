@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from deploys._verify import _line, _status
 from deploys.rollout.gate_kinds import ContainerGate, HostCommandGate
 from deploys.rollout.host_gates import _containers, ended, judged, proved
 from deploys.rollout.model import Answer
+from deploys.statuses import Status
 from deploys.verify import Verdict
 
 
@@ -76,3 +78,14 @@ def test_a_proof_that_was_cut_off_cannot_tell() -> None:
     assert proved([lost, bad]) == (Answer.FAIL, "ssh: not true that it is so")
     words = "1 of 2 checks could not be read, the first of ssh: no answer: cut"
     assert proved([good, lost]) == (Answer.INCONCLUSIVE, words)
+
+
+def test_verify_tells_what_is_not_known_from_what_is_not_so() -> None:
+    good, bad, lost = verdict(passed=True), verdict(passed=False), verdict(passed=False, unanswered=True)
+    assert _status({"web-1": [good]}, {}) is Status.CLEAN
+    assert _status({"web-1": [good]}, {"web-2": "no route"}) is Status.UNREACHABLE
+    assert _status({"web-1": [good, lost]}, {}) is Status.UNREACHABLE
+    assert _status({"web-1": [lost], "web-2": [bad]}, {}) is Status.DRIFT
+    assert _line("web-1", [good, lost]) == "web-1: NOT KNOWN; 1 of 2 checks passed, 1 could not be read"
+    assert _line("web-1", [bad, lost]) == "web-1: FAILED; 0 of 2 checks passed, 1 could not be read"
+    assert _line("web-1", [good]) == "web-1: ok; 1 of 1 checks passed"
