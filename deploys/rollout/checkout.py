@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deploys.refusal import Refusal
@@ -16,6 +18,7 @@ from deploys.refusal import Refusal
 GIT_SECONDS = 60.0
 CHECKOUT_SECONDS = 1200.0
 """A large repository on a slow disk."""
+_LOOK_SECONDS = 0.2
 _WHOLE = "photon-fleet-whole"
 """A file in what git keeps of a checkout, and not in the checkout, where git would see it as a change."""
 
@@ -38,8 +41,33 @@ def checked_out(repository: Path, state: Path, revision: str) -> Path:
         with (state / "trees.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_whole(path):
-                _make(repository, path, revision)
+                with _making(state / f"making-{revision}.lock") as held:
+                    _make(repository, path, revision, held)
     return path
+
+
+@contextlib.contextmanager
+def _making(path: Path) -> Iterator[int]:
+    """Hold a lock that git inherits: one whose controller was killed goes on, and is not to be met half-way.
+
+    It is of one commit alone, as what a hook of git's has started may hold it for good.
+
+    Raises:
+        Refusal: somebody holds it for too long.
+    """
+    last = time.monotonic() + CHECKOUT_SECONDS
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > last:
+                    message = f"git worktree: another process holds {path}: find it (fuser {path}), and end it"
+                    raise Refusal(message) from None
+                time.sleep(_LOOK_SECONDS)
+        yield lock.fileno()
+    path.unlink()
 
 
 def remove(repository: Path, path: Path) -> None:
@@ -54,14 +82,14 @@ def remove(repository: Path, path: Path) -> None:
     git(repository, "worktree", "prune")
 
 
-def _make(repository: Path, path: Path, revision: str) -> None:
+def _make(repository: Path, path: Path, revision: str, held: int) -> None:
     # One that an earlier version has made bears no mark, and a run may be at work in it.
     if not _is_as_committed(path, revision):
         _remove(path)
         git(repository, "worktree", "prune")
         # Twice: whoever was killed while making it has left it locked.
         add = ("worktree", "add", "--force", "--force", "--quiet", "--detach", str(path), revision)
-        git(repository, *add, seconds=CHECKOUT_SECONDS)
+        git(repository, *add, seconds=CHECKOUT_SECONDS, held=[held])
     kept = _kept_of(path)
     if kept is None:
         message = f"git worktree: {path} is no checkout, though git has just made it"
@@ -70,7 +98,7 @@ def _make(repository: Path, path: Path, revision: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Take files away. A git that is still at work on them goes on elsewhere: they are in its directory."""
+    """Take files away. Whoever is still at work on them goes on elsewhere: they are in its directory."""
     if path.exists():
         gone = Path(tempfile.mkdtemp(prefix="gone-", dir=path.parent.parent))
         path.rename(gone / path.name)
@@ -102,8 +130,14 @@ def _is_as_committed(path: Path, revision: str) -> bool:
         return False
 
 
-def git(repository: Path, *words: str, seconds: float | None = None) -> str:
-    """What git prints; by default it has a minute.
+def git(repository: Path, *words: str, seconds: float | None = None, held: Sequence[int] = ()) -> str:
+    """What git prints.
+
+    Args:
+        repository: where it is run.
+        words: of its command line.
+        seconds: its limit; a minute by default.
+        held: open files that it inherits.
 
     Raises:
         Refusal: it fails, with its words.
@@ -114,6 +148,7 @@ def git(repository: Path, *words: str, seconds: float | None = None) -> str:
         process = subprocess.Popen(
             ["git", "-C", str(repository), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, start_new_session=True,
+            pass_fds=held,
         )  # fmt: skip
     except OSError as error:
         message = f"git {words[0]}: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from deploys.refusal import Refusal
 from deploys.rollout import checkout
 from deploys.rollout.checkout import git
 from deploys.rollout.place import DATABASE, Place, environment
+from tests.rollout.played import ROOT, patiently
 
 
 def commit(repository: Path, files: dict[str, str]) -> str:
@@ -56,6 +58,33 @@ def test_one_that_took_too_long_is_made_anew(place, tmp_path, monkeypatch) -> No
     tree = place.tree(revision)
     assert names(tree) == [".gitattributes", *files]
     assert git(tree, "status", "--porcelain") == ""
+
+
+MAKES = """
+import sys
+from pathlib import Path
+from deploys.rollout.place import Place
+Place(Path(sys.argv[1]), Path(sys.argv[2])).tree(sys.argv[3])
+"""
+
+
+def test_a_git_whose_controller_was_killed_is_waited_for(place, monkeypatch) -> None:
+    files = {f"f{number}": "text" for number in range(4)}
+    revision = commit(place.repository, {".gitattributes": "f* filter=slow\n", **files})
+    git(place.repository, "config", "filter.slow.smudge", "sleep 0.5; cat")
+    words = [sys.executable, "-c", MAKES, str(place.repository), str(place.state), revision]
+    controller = subprocess.Popen(words, cwd=ROOT)
+    patiently((place.state / "trees" / revision / "f0").exists, 30)
+    controller.kill()
+    controller.wait()
+    monkeypatch.setattr(checkout, "CHECKOUT_SECONDS", 0.1)
+    with pytest.raises(Refusal, match="another process holds"):
+        place.tree(revision)
+    monkeypatch.undo()
+    tree = place.tree(revision)
+    assert names(tree) == [".gitattributes", *files]
+    assert git(tree, "status", "--porcelain") == ""
+    assert names(place.state) == ["trees", "trees.lock"]
 
 
 def test_what_a_killed_git_has_left_is_no_checkout(place) -> None:
