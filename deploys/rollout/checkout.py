@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from deploys.refusal import Refusal
 
@@ -38,12 +40,37 @@ def checked_out(repository: Path, state: Path, revision: str) -> Path:
     if not _is_whole(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Several units, and several workers, may be the first to need it.
-        with (state / "trees.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _alone(state / "trees.lock"):
             if not _is_whole(path):
                 with _making(state / f"making-{revision}.lock") as held:
                     _make(repository, path, revision, held)
     return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock against other processes and threads."""
+    with path.open("w") as lock:
+        _locked(lock, math.inf)
+        yield
+
+
+def _locked(lock: IO[str], seconds: float) -> bool:
+    """Take a lock; False when somebody holds it for so long.
+
+    Not inside flock(2): pyinfra has gevent make threads of greenlets, and one that waited there would stop the one that
+    has the lock, and with it the worker.
+    """
+    last = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > last:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return True
 
 
 @contextlib.contextmanager
@@ -55,17 +82,10 @@ def _making(path: Path) -> Iterator[int]:
     Raises:
         Refusal: somebody holds it for too long.
     """
-    last = time.monotonic() + CHECKOUT_SECONDS
     with path.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > last:
-                    message = f"git worktree: another process holds {path}: find it (fuser {path}), and end it"
-                    raise Refusal(message) from None
-                time.sleep(_LOOK_SECONDS)
+        if not _locked(lock, CHECKOUT_SECONDS):
+            message = f"git worktree: another process holds {path}: find it (fuser {path}), and end it"
+            raise Refusal(message)
         yield lock.fileno()
     path.unlink()
 

@@ -87,6 +87,28 @@ def test_a_git_whose_controller_was_killed_is_waited_for(place, monkeypatch) -> 
     assert names(place.state) == ["trees", "trees.lock"]
 
 
+TOGETHER = """
+import sys
+from pathlib import Path
+from deploys.rollout.members import members
+from deploys.rollout.engine.threads import in_thread
+from deploys.rollout.place import Place
+place = Place(Path(sys.argv[1]), Path(sys.argv[2]))
+found = [in_thread(lambda: place.tree(sys.argv[3]), str(number)) for number in range(4)]
+print(len({each.result(20) for each in found}))
+"""
+
+
+def test_several_units_of_a_worker_may_be_the_first_to_need_it(place, tmp_path) -> None:
+    """A worker's threads are greenlets, as it has imported pyinfra."""
+    revision = commit(place.repository, {"one": "text"})
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, place.repository, tmp_path / "state", revision], cwd=ROOT, timeout=60,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "1\n", done.stderr
+
+
 def test_what_a_killed_git_has_left_is_no_checkout(place) -> None:
     revision = commit(place.repository, {"a": "a", "z_policy.py": "z"})
     tree = place.tree(revision)
