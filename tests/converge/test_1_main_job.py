@@ -172,6 +172,11 @@ def test_gates_of_a_rollout_ask_hosts(converged) -> None:
     assert on_hosts(INVENTORY, words, ["db-1"]) == (Answer.PASS, "1 hosts")
     bad = words.model_copy(update={"command": (*words.command[:-1], "bad")})
     assert on_hosts(INVENTORY, bad, ["db-1"]) == (Answer.FAIL, "db-1: it ended with 1: bad here")
+    deaf = HostCommandGate(name="deaf", command=("sh", "-c", "trap '' TERM; sleep 30; sleep 30"), seconds=1)
+    assert on_hosts(INVENTORY, deaf, ["db-1"])[0] is Answer.INCONCLUSIVE
     assert on_hosts(INVENTORY, site, ["db-1"])[0] is Answer.INCONCLUSIVE
     assert on_hosts(INVENTORY, ContainerGate(name="containers"), ["web-1"])[0] is Answer.PASS
+    assert on_hosts(INVENTORY, ContainerGate(name="containers", label="no.such=1"), ["web-1"]) == (
+        Answer.INCONCLUSIVE, "web-1: no container has its label"
+    )  # fmt: skip
     assert on_hosts(INVENTORY, ContainerGate(name="containers"), ["db-1"])[0] is Answer.INCONCLUSIVE
