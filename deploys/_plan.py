@@ -92,10 +92,14 @@ def prove_plan(policies: Iterable[Policy]) -> None:
     target = ctx_host.get()
     if state.is_executing or not os.environ.get(PROVE) or target in state.failed_hosts:
         return
+    verdicts = prove(target, policies)
     _FAILING[target.name] = [
         f"{verdict.policy}: {verdict.proves} (expected {verdict.expected}; {verdict.actual})"
-        for verdict in prove(target, policies) if not verdict.passed and verdict.because is None
+        for verdict in verdicts if not verdict.passed and verdict.because is None and not verdict.unanswered
     ]  # fmt: skip
+    lost = [verdict for verdict in verdicts if verdict.unanswered]
+    if lost:
+        _UNKNOWN.setdefault(target.name, {})["checks"] = f"the host did not answer {len(lost)}, first: {lost[0].actual}"
 
 
 @cache

@@ -145,7 +145,7 @@ def drift(inventory: str, limit: tuple[str, ...], revision: str | None, why: str
     tree = place.tree(commit)
     hosts = ask_hosts(tree, inventory, names, unit_hosts=UNIT_HOSTS, parallel=width(), prove=True,
                       tell=progress_of(len(names), "looked at"))  # fmt: skip
-    drifted = [name for name, plan in hosts.items() if plan.reached and not plan.clean]
+    drifted = [name for name, plan in hosts.items() if plan.drifted]
     if as_json:
         told = {"schema": SCHEMA, "inventory": inventory, "revision": commit, "drifted": drifted}
         # A rollout that follows says a line for each thing: this is the first one then.

@@ -58,6 +58,11 @@ class HostPlan:
         return self.reached and not self.steps and not self.unknown and not self.failing
 
     @property
+    def drifted(self) -> bool:
+        """Whether it is known that something would be changed, or is wrong; what nobody could tell is no drift."""
+        return self.reached and bool(self.steps or self.failing)
+
+    @property
     def digest(self) -> str:
         """The same for the same steps; the reasons do not count, as they may name moments."""
         about = [[each.policy, each.name, each.certainty] for each in self.steps]

@@ -8,7 +8,6 @@ failed=Most(wave=0), bake_minutes=[10, 30], gates=[HttpGate(name="alerts", url=.
 
 from __future__ import annotations
 
-import re
 import runpy
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -139,10 +138,8 @@ class Webhook(Item):
 
     @override
     def contradictions(self) -> Iterable[str]:
-        if isinstance(self.url, SecretStr) and not re.match(r"https?://", self.url.get_secret_value()):
-            yield "url: it is no http or https address"
-        elif isinstance(self.url, SecretStr) and self.token is not None and self.url.get_secret_value()[4] != "s":
-            yield "token: it is sent over https alone"
+        if isinstance(self.url, SecretStr):
+            yield from address_problems(self.url.get_secret_value(), self.token)
 
     def address(self) -> str:
         """Where it is. Not to be shown to anybody.

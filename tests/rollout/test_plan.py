@@ -119,3 +119,17 @@ def test_the_worst_is_what_a_plan_ends_with() -> None:
 def test_a_plan_about_no_host_rolls_nothing_out() -> None:
     with pytest.raises(Refusal, match="the plan is about no host"):
         _within(Plan("fleet.py", "c0ffee", "0ff1ce", {}), "fleet.py", "c0ffee", ())
+
+
+@pytest.mark.parametrize(
+    ("plan", "drifted", "clean"),
+    [
+        (HostPlan(), False, True),
+        (HostPlan(STEPS), True, False),
+        (HostPlan(failing=("files: not so",)), True, False),
+        (HostPlan(unknown={"checks": "the host did not answer"}), False, False),
+        (HostPlan(reached=False), False, False),
+    ],
+)
+def test_what_is_not_known_of_a_host_is_neither_clean_nor_drift(plan: HostPlan, drifted: bool, clean: bool) -> None:
+    assert (plan.drifted, plan.clean) == (drifted, clean)

@@ -8,7 +8,7 @@ import pytest
 
 from deploys.errors import InputError
 from deploys.rollout.gate_kinds import CompareGate, ContainerGate, HostCommandGate, HostHttpGate, ProofGate
-from deploys.rollout.settings import CommandGate, HttpGate, Rollout, SilenceGate, settings_of
+from deploys.rollout.settings import CommandGate, HttpGate, Rollout, SilenceGate, Webhook, settings_of
 from tests.rollout.played import ROOT
 
 URL = "https://shop.example.com"
@@ -25,6 +25,13 @@ def test_every_kind_of_gate_may_be_given() -> None:
         assert Rollout(gates=[each]).gates == (each,)
     with pytest.raises(InputError, match="gates"):
         Rollout(gates=["alerts"])
+
+
+def test_an_address_with_a_password_is_refused_without_a_word_of_it() -> None:
+    for make in (lambda url: HttpGate(name="a", url=url), lambda url: Webhook(name="a", url=url)):
+        with pytest.raises(InputError, match="it holds a name or a password before its @") as refused:
+            make("https://bob:hunter2@shop.example.com/")
+        assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

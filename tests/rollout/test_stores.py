@@ -183,6 +183,9 @@ def test_a_rollout_of_another_version_is_refused(store) -> None:
         store.rollout(ident)
     with pytest.raises(Refusal, match="begun by another version"):
         store.step(ident, now)
+    # What needs none of its specification goes on.
+    assert [each.id for each in store.rollouts()] == [ident]
+    assert progress(store, ident).hosts == 1
 
 
 def test_a_database_of_a_newer_version_is_refused(store) -> None:

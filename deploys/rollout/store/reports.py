@@ -127,7 +127,7 @@ def progress(store: Store, ident: int) -> Progress:
     Raises:
         Refusal: there is none of that number.
     """
-    found = store.rollout(ident)
+    found = store.known(ident)
     counts: dict[tuple[str, int], dict[Verdict, int]] = {}
     for column in ("verdict", "back"):
         query = f"SELECT wave, {column} AS found, count(*) AS hosts FROM host WHERE rollout = ? GROUP BY wave, {column}"  # noqa: S608 - ours

@@ -57,7 +57,7 @@ class Rollout:
     base: str
     who: str
     why: str
-    spec: Spec
+    spec_text: str
     calendar: str
     state: State
     words: str
@@ -65,6 +65,15 @@ class Rollout:
     token: str = ""
     """Tells it from a rollout of the same number in other rows: such as those of before a backup was taken back."""
     whole: bool = False
+
+    @property
+    def spec(self) -> Spec:
+        """How it goes on.
+
+        Raises:
+            Refusal: another version has begun it; whatever else is said of it is understood.
+        """
+        return spec_from_text(self.spec_text)
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def rollout_of(row: Row) -> Rollout:
     """What a row of `rollout` says."""
     return Rollout(
         id=row["id"], created=datetime.fromisoformat(row["created"]), inventory=row["inventory"],
-        revision=row["revision"], base=row["base"], who=row["who"], why=row["why"], spec=spec_from_text(row["spec"]),
+        revision=row["revision"], base=row["base"], who=row["who"], why=row["why"], spec_text=row["spec"],
         calendar=row["calendar"], state=State(row["state"]), words=row["words"],
         since=datetime.fromisoformat(row["since"]), token=row["token"], whole=bool(row["whole"]),
     )  # fmt: skip

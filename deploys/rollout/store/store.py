@@ -118,10 +118,20 @@ class Store:
             return ident
 
     def rollout(self, ident: int) -> Rollout:
-        """A rollout.
+        """A rollout that this version can carry out.
 
         Raises:
             Refusal: there is none of that number, or another version has begun it.
+        """
+        found = self.known(ident)
+        _ = found.spec
+        return found
+
+    def known(self, ident: int) -> Rollout:
+        """A rollout, whichever version has begun it.
+
+        Raises:
+            Refusal: there is none of that number.
         """
         rows = self.rows("SELECT * FROM rollout WHERE id = ?", ident)
         if not rows:
