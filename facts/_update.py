@@ -64,50 +64,6 @@ class Due(TypedDict):
     libraries: dict[str, list[str]]
 
 
-class Point(TypedDict):
-    """`at`: when it was noted; what was there then and is not now, and the other way round, as (name, e:v-r).
-
-    `unproved`: no proof has passed since. `boot` is the one in which it was noted, `failing` what failed before.
-    """
-
-    at: str
-    boot: str
-    unproved: bool
-    failing: list[str]
-    gone: list[tuple[str, str]]
-    arrived: list[tuple[str, str]]
-
-
-def point(lines: list[str]) -> Point | None:
-    """What `UpdatePoint` printed.
-
-    Raises:
-        AnswerError: something else.
-    """
-    if lines == ["none"]:
-        return None
-    values = {"at": "", "boot": ""}
-    failing = []
-    for line in lines:
-        word, _, rest = line.partition(" ")
-        if word in values:
-            values[word] = rest
-        elif word == "failing":
-            failing.append(rest)
-    if not values["at"] or lines[-1:] != ["end"]:
-        message = f"the point that the host could go back to cannot be read: {lines[-1:]!r}"
-        raise AnswerError(message)
-    found: dict[str, list[tuple[str, str]]] = {"gone": [], "arrived": []}
-    for line in lines:
-        what, *words = line.split()
-        if what in found and words:
-            found[what].append((words[0], words[1]))
-    return {
-        "at": values["at"], "boot": values["boot"], "unproved": "unproved" in lines, "failing": failing,
-        "gone": found["gone"], "arrived": found["arrived"],
-    }  # fmt: skip
-
-
 def held(lines: list[str]) -> list[tuple[str, str]]:
     """What `HeldBack` printed.
 

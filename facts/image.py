@@ -14,7 +14,7 @@ __all__ = ["HELD_IMAGES", "Held", "ImageUpdate", "Note", "Standing", "is_held", 
 
 NOTE = "/var/lib/photon-fleet/update/image"
 HELD_IMAGES = "/var/lib/photon-fleet/update/held-images"
-_VALUES = ("before", "before_version", "staged", "staged_version", "boot", "at")
+_VALUES = ("before", "before_version", "staged", "staged_version", "boot", "at", "of", "first", "first_version")
 
 Standing = Literal["settled", "waits", "runs", "gone", "undone"]
 
@@ -29,7 +29,9 @@ class Held(TypedDict):
 class Note(TypedDict):
     """The last update. What was not noted is ""; `boot` is the boot in which it was.
 
-    `unproved`: no proof has passed since. `failing` are the checks that failed before it.
+    `of` is the rollout that has updated, `first` what ran before the first update of it when that was another one, and
+    `over` are other rollouts whose images were still there then. `unproved`: no proof has passed since. `failing` are
+    the checks that failed before it.
     """
 
     before: str
@@ -38,6 +40,10 @@ class Note(TypedDict):
     staged_version: str
     boot: str
     at: str
+    of: str
+    first: str
+    first_version: str
+    over: list[str]
     unproved: bool
     failing: list[str]
     held: list[Held]
@@ -50,8 +56,9 @@ class ImageUpdate(FactBase[Note]):
     .. code:: python
 
         {"before": "965c1a...", "before_version": "5.0_minimal.1", "staged": "0bd8f4...",
-         "staged_version": "5.0_minimal.2", "boot": "2b477ce4-...", "at": "2026-11-29T11:30:00Z", "unproved": True,
-         "failing": ["time.zone"], "held": [{"checksum": "0bd8f4...", "version": "5.0_minimal.2"}]}
+         "staged_version": "5.0_minimal.2", "boot": "2b477ce4-...", "at": "2026-11-29T11:30:00Z", "of": "rollout-12",
+         "first": "", "first_version": "", "over": [], "unproved": True, "failing": ["time.zone"],
+         "held": [{"checksum": "0bd8f4...", "version": "5.0_minimal.2"}]}
 
     A host without one has "" in their places. Source of the format: our own files, one for each value, written by
     templates/update/image.sh.
@@ -60,9 +67,11 @@ class ImageUpdate(FactBase[Note]):
     @override
     def command(self) -> str:
         return (
-            f'for f in {" ".join(_VALUES)}; do [ ! -s {NOTE}/$f ] || echo "$f $(cat {NOTE}/$f)"; done; '
-            f"{{ [ ! -e {NOTE}/unproved ] && [ ! -e {NOTE}/expired ]; }} || echo unproved; "
-            f"[ ! -s {NOTE}/failing ] || sed 's/^/failing /' {NOTE}/failing; "
+            # One that was killed while it noted a newer one has left it there.
+            f"n={NOTE}; [ -e $n ] || n={NOTE}.before; "
+            f'for f in {" ".join(_VALUES)}; do [ ! -s $n/$f ] || echo "$f $(cat $n/$f)"; done; '
+            f"{{ [ ! -e $n/unproved ] && [ ! -e $n/expired ]; }} || echo unproved; "
+            f"[ ! -s $n/failing ] || sed 's/^/failing /' $n/failing; [ ! -s $n/over ] || sed 's/^/over /' $n/over; "
             f"[ ! -s {HELD_IMAGES} ] || sed 's/^/held /' {HELD_IMAGES}; echo end"
         )
 
@@ -80,7 +89,7 @@ def note(lines: list[str]) -> Note:
     """
     found: Note = {
         "before": "", "before_version": "", "staged": "", "staged_version": "", "boot": "", "at": "",
-        "unproved": False, "failing": [], "held": [],
+        "of": "", "first": "", "first_version": "", "over": [], "unproved": False, "failing": [], "held": [],
     }  # fmt: skip
     if lines[-1:] != ["end"]:
         message = f"the last update of the image could not be read: {lines[-1:]!r}"
@@ -93,6 +102,8 @@ def note(lines: list[str]) -> Note:
             found["unproved"] = True
         elif word == "failing":
             found["failing"].append(rest)
+        elif word == "over":
+            found["over"].append(rest)
         elif word == "held":
             checksum, _, version = rest.partition(" ")
             found["held"].append({"checksum": checksum, "version": version.strip()})

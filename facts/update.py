@@ -8,10 +8,11 @@ from __future__ import annotations
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
 
-from facts import _tdnf, _update
+from facts import _point, _tdnf, _update
 from facts._answer import AnswerError, answer, command, rows
+from facts._point import Point
 from facts._types import Advisories
-from facts._update import Boot, Due, Point, RollbackPlan, Transaction, Variables
+from facts._update import Boot, Due, RollbackPlan, Transaction, Variables
 from facts.tdnf import contained
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
 VARIABLES = "/etc/tdnf/vars"
 CACHE = "/var/cache/tdnf"
 POINT = "/var/lib/photon-fleet/update/point"
+_ASIDE = "/var/lib/photon-fleet/update/before"
 HELD = "/var/lib/photon-fleet/update/held"
 BOOTED = "cat /proc/sys/kernel/random/boot_id && uname -r && { systemctl is-system-running; true; }"
 _NEXT = "##NEXT"
@@ -239,30 +241,37 @@ class UpdatePoint(FactBase[Point | None]):
 
     .. code:: python
 
-        {"at": "2026-11-29T11:30:00Z", "boot": "2b477ce4-...", "unproved": False, "failing": ["time.zone"],
+        {"at": "2026-11-29T11:30:00Z", "boot": "2b477ce4-...", "of": "rollout-12", "over": [], "undone": False,
+         "unproved": False, "failing": ["time.zone"],
          "gone": [("curl", "0:8.7.1-1.ph5")], "arrived": [("curl", "0:8.12.0-1.ph5")]}
 
-    Source of the format: our own files, written by templates/update/point.sh, and rpm's query format.
+    With `first` it is the one of before the first update of the same rollout. Source of the format: our own files,
+    written by templates/update/point.sh, and rpm's query format.
     """
 
     @override
-    def command(self) -> str:
+    def command(self, first: bool = False) -> str:
         query = "%{NAME} %{EPOCHNUM}:%{VERSION}-%{RELEASE} %{ARCH}\\n"
         now = f"rpm -qa --qf '{query}' | grep -v '^gpg-pubkey ' | LC_ALL=C sort"
         compared = "printf '%s\\n' \"$now\" | LC_ALL=C comm"
         return (
-            f"if [ -s {POINT}/installed ]; then echo at $(cat {POINT}/at) && echo boot $(cat {POINT}/boot) && "
-            f"{{ [ ! -s {POINT}/failing ] || sed 's/^/failing /' {POINT}/failing; }} && "
-            f"{{ [ ! -e {POINT}/unproved ] && [ ! -e {POINT}/expired ] || echo unproved; }} && "
+            # One that was killed while it noted a newer one has left it there.
+            f"p={POINT}; [ -e $p ] || p={_ASIDE}; b=$p; "
+            f"{'[ ! -s $p/first/installed ] || b=$p/first; ' if first else ''}"
+            f"if [ -s $b/installed ]; then echo at $(cat $b/at) && echo boot $(cat $p/boot) && "
+            f"{{ [ ! -s $p/of ] || sed 's/^/of /' $p/of; }} && {{ [ ! -s $p/over ] || sed 's/^/over /' $p/over; }} && "
+            f"{{ [ ! -s $p/failing ] || sed 's/^/failing /' $p/failing; }} && "
+            f"{{ [ ! -e $p/undone ] || echo undone; }} && "
+            f"{{ [ ! -e $p/unproved ] && [ ! -e $p/expired ] || echo unproved; }} && "
             f'now=$({now}) && [ -n "$now" ] && '
-            f"{compared} -23 {POINT}/installed - | sed 's/^/gone /' && "
-            f"{compared} -13 {POINT}/installed - | sed 's/^/arrived /' && echo end; else echo none; fi"
+            f"{compared} -23 $b/installed - | sed 's/^/gone /' && "
+            f"{compared} -13 $b/installed - | sed 's/^/arrived /' && echo end; else echo none; fi"
         )
 
     @override
     @contained
     def process(self, output: list[str]) -> Point | None:
-        return _update.point(output)
+        return _point.point(output)
 
 
 class HeldBack(FactBase[list[tuple[str, str]]]):

@@ -40,7 +40,8 @@ OPTIONS = ("only", "prove", "why")
 """What every entry takes by `--data`. Any other name is the user's own, unless it looks like one of these."""
 MORE_OPTIONS = frozenset(
     "address commit count detach download exclude expired hold hours if_due journal minutes name new no_way_back now "
-    "old packages parts plan promote reboot remove score seconds security snapshot sync to unblock unit version".split()
+    "of old packages parts plan promote reboot remove score seconds security snapshot sync to unblock unit "
+    "version".split()
 )
 """What single entries and fixes take. Nothing is held against these: `ssh_port` looks like `snapshot`."""
 

@@ -187,6 +187,25 @@ def require_way_back(found: ImageHost, noted: Note) -> None:
         raise OperationError(message)
 
 
+def before_all(found: ImageHost, noted: Note) -> Note:
+    """The note as if all updates of its rollout had been one.
+
+    Raises:
+        OperationError: what ran before them is not the image that the host would go back to.
+    """
+    running = having(found["deployments"], "booted")
+    at = found["deployments"].index(running) if running is not None else 0
+    near = (found["deployments"][0], *found["deployments"][at : at + 2])
+    if noted["first"] not in {each["checksum"] for each in near}:
+        name = noted["first_version"] or noted["first"][:12]
+        message = (
+            f"{noted['of']} has updated this host more than once, and {name}, which ran before that, is not the image "
+            f"before the one that runs: stage it (deploys/fixes/update.py --data version={name})"
+        )
+        raise OperationError(message)
+    return {**noted, "before": noted["first"], "before_version": noted["first_version"]}
+
+
 def no_way_back(found: ImageHost, boot: Space | None) -> str | None:
     """Why a host could not go back to the image that it runs after an update; None when it could.
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyinfra import host, logger, state
-from pyinfra.api import StringCommand
+from pyinfra.api import OperationError, StringCommand
 
 from operations._updates import KERNELS
 
 if TYPE_CHECKING:
+    from facts._point import Point
     from facts._types import Package, Plan
-    from facts._update import Point
 
 STATE = "/var/lib/photon-fleet/update"
 SCRIPTS = Path(__file__).resolve().parents[1] / "templates" / "update"
@@ -66,6 +66,34 @@ def lines_of(point: Point) -> list[str]:
         *(f"going back to {point['at']}: {name} {version}" for name, version in point["gone"]),
         *(f"going back to {point['at']}: without {name} {version}" for name, version in point["arrived"]),
     ]
+
+
+def is_of(of: str, last: str, over: Sequence[str], at: str) -> bool:
+    """Whether the last update of a host is one of a rollout.
+
+    Args:
+        of: the rollout.
+        last: the one of the last update; "" for none.
+        over: others whose updates were still there when that was made.
+        at: when it was made.
+
+    Raises:
+        OperationError: the rollout has updated the host, and another update has come since.
+    """
+    if of != last and of in over:
+        message = (
+            f"what {of} has installed cannot go back by itself any more: the update of {at} "
+            f"({last or 'of no rollout'}) came on top of it, and this host knows the way back to before that one alone"
+        )
+        raise OperationError(message)
+    return of == last
+
+
+def nothing_of(of: str, at: str = "") -> None:
+    """Say that a host has nothing of a rollout that could go back; `at` is when what it had was noted."""
+    text = f"went back to {at} already" if at else "has installed nothing on this host that could go back"
+    announce([f"{of} {text}"])
+    host.noop(f"{of} {text}")
 
 
 def announce(lines: Iterable[str]) -> None:

@@ -47,6 +47,7 @@ def packages(
     security: bool = False,
     download_only: bool = False,
     way_back: bool = False,
+    of: str = "",
 ) -> Commands:
     """
     Update packages in one transaction, after a look at what it would do, and prove it.
@@ -59,6 +60,7 @@ def packages(
     + download_only: fetch the package files ahead of time and change nothing; a later update takes them from there
     + way_back: first note what is installed and lay down the package files of what changes, so that `gone_back` can
       put it back without a repository; a host where that cannot be done is not updated
+    + of: the rollout that updates, for the way back of that one; "" for none
 
     The repositories are read anew first. Refused: a repository that cannot be read or answers rubbish, a plan that
     removes what the host needs to be reached or repaired, and a host on which an interrupted transaction has left two
@@ -101,7 +103,7 @@ def packages(
         yield StringCommand(_updates.download_command(chosen, exclude, missing))
         return
     if way_back:
-        yield call("save", *leaving(plan, installed))
+        yield call("save", of, *leaving(plan, installed))
     yield StringCommand(_updates.update_command(chosen, exclude, wanted))
 
 

@@ -19,7 +19,7 @@ from facts.tdnf import TdnfPackages
 from facts.update import HELD, HeldBack, TdnfHistory, TdnfRollbackPlan, UpdatePoint
 from operations import _images, _updates, boot_try, ostree, reboot
 from operations._contain import Commands, fail, operation, read, within
-from operations._point import IMAGE, announce, call, lines_of
+from operations._point import IMAGE, announce, call, is_of, lines_of, nothing_of
 
 __all__ = ["gone_back", "image_gone_back", "released", "repaired", "rolled_back"]
 
@@ -56,11 +56,12 @@ def rolled_back(to: int) -> Commands:
 
 
 @operation()
-def gone_back(*, hold: bool = False) -> Commands:
+def gone_back(*, hold: bool = False, of: str = "") -> Commands:
     """
     Be where the host was before its last update with a way back: the same packages, from files that lie on the host.
 
     + hold: the versions that came are left out of the next update, until `released`
+    + of: a rollout: go back to before its first update, and not at all where the last one is another's
 
     Needs neither a repository nor a working tdnf. May be repeated after whatever ended it; a second run changes
     nothing.
@@ -71,7 +72,10 @@ def gone_back(*, hold: bool = False) -> Commands:
 
         way_back.gone_back(name="Back to before the update")
     """
-    point = read(UpdatePoint)
+    point = read(UpdatePoint, first=True) if of else read(UpdatePoint)
+    if of and (point is None or not is_of(of, point["of"], point["over"], point["at"]) or point["undone"]):
+        nothing_of(of, point["at"] if point is not None and of == point["of"] else "")
+        return
     if point is None:
         message = "there is no point on this host that it could go back to: its last update was made without one"
         raise OperationError(message)
@@ -81,15 +85,15 @@ def gone_back(*, hold: bool = False) -> Commands:
         return
     announce(lines)
     if hold:
-        yield call("hold")
-    yield call("back")
+        yield call("hold", *filter(None, [of]))
+    yield call("back", *filter(None, [of]))
     yield call("confirm")
 
 
 @operation(is_idempotent=False, idempotent_notice="It reboots when another image waits for that.")
 def image_gone_back(
     seconds: int = 600, containers: Sequence[str] = (), drain_seconds: int = 300, *, nfs_clients: bool = False,
-    hold: bool = False,
+    hold: bool = False, of: str = "",
 ) -> Commands:  # fmt: skip
     """
     Be on the image that ran before the last update, reboot into it, and see that it runs. A second run changes nothing.
@@ -99,6 +103,7 @@ def image_gone_back(
     + drain_seconds: how long these, and NFS clients, are waited for
     + nfs_clients: no NFS client may be connected any more
     + hold: the image that is left is not taken by the next update, until `released`
+    + of: a rollout: go back to before its first update, and not at all where the last one is another's
 
     Needs no repository. What is not the last update that was made with a way back is refused.
 
@@ -108,9 +113,14 @@ def image_gone_back(
 
         way_back.image_gone_back(name="Back to the image from before the update")
     """
-    found = _images.require_image_host(read(Deployments))
     noted = read(ImageUpdate)
+    if of and not is_of(of, noted["of"], noted["over"], noted["at"]):
+        nothing_of(of)
+        return
+    found = _images.require_image_host(read(Deployments))
     first = found["deployments"][0]
+    if of and noted["first"]:
+        noted = _images.before_all(found, noted)
     _images.require_way_back(found, noted)
     running = having(found["deployments"], "booted")
     if running is not None and running["checksum"] == first["checksum"] == noted["before"]:
@@ -120,6 +130,9 @@ def image_gone_back(
     announce([f"going back to image {noted['before_version'] or noted['before'][:12]}, by a reboot"])
     if first["checksum"] != noted["before"]:
         yield from within(ostree.rolled_back, bad=first["checksum"])
+        if running is not None and running["checksum"] not in {first["checksum"], noted["before"]}:
+            # What waited in front of it is taken back now.
+            yield from within(ostree.rolled_back, bad=running["checksum"])
     if running is None or running["checksum"] != noted["before"]:
         yield from within(
             reboot.rebooted,

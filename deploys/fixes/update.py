@@ -11,14 +11,15 @@ goes back to them when nobody can log in any more, or when a check of any of its
 then holds these versions back (deploys/fixes/release.py). A host of images stages the newest image, or the one of
 version=, which runs after the reboot; when that breaks a check, it boots the one from before, and holds it back.
 After a reboot either goes back by itself when no run has proved it within ten minutes. --data no_way_back=true leaves
-all that out. Each host keeps to the windows of its update policy, unless --data now=true is given; a download does not.
+all that out; --data of=rollout-12 notes the update as one of a rollout, with which it goes back. Each host keeps to the
+windows of its update policy, unless --data now=true is given; a download does not.
 """
 
 from pyinfra import host
 
 from deploys._run import contained
 from deploys.fixes._fix import begin_fix, decimal, listed, number, one_of, option, yes
-from deploys.update.asked import Asked
+from deploys.update.asked import Asked, of_run
 from deploys.update.image import take_image
 from deploys.update.packages import take_packages
 from deploys.update.way_back import SECONDS, WATCHED_SECONDS
@@ -30,6 +31,7 @@ asked = Asked(
     packages=tuple(listed("packages")), exclude=tuple(listed("exclude")), security=yes("security"),
     score=decimal("score", 0.0), download=yes("download"), version=option("version", ""),
     restart=one_of("reboot", ("no", "due", "always")), seconds=number("seconds", 600), way_back=not yes("no_way_back"),
+    of=of_run(),
 )  # fmt: skip
 with contained():
     image = read(Deployments) is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from pyinfra import host
 from pyinfra.api import OperationError
 
 Restart = Literal["no", "due", "always"]
@@ -25,6 +27,7 @@ class Asked:
         seconds: how long it may take.
         only_after_change: "always" means whenever the update changed something.
         way_back: whether the host has to be able to go back, and does so when a proof fails.
+        of: the rollout that updates, for the way back of that one; "" for none.
     """
 
     packages: tuple[str, ...] = ()
@@ -37,6 +40,7 @@ class Asked:
     seconds: int = 600
     only_after_change: bool = False
     way_back: bool = True
+    of: str = ""
 
     def what(self, *, image: bool) -> str:
         """What is updated, for a title or a record."""
@@ -66,3 +70,19 @@ class Asked:
         if self.version and not image:
             message = "refused: version= names an image, and this host takes packages. Name these by packages="
             raise OperationError(message)
+
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def of_run() -> str:
+    """The rollout that the current run is one of, by `--data of=`; "" for none.
+
+    Raises:
+        OperationError: that is no name of one.
+    """
+    text = str(host.data.get("of", default=""))
+    if text and not _LABEL.fullmatch(text):
+        message = f"--data of={text}: the name of a rollout, such as rollout-12"
+        raise OperationError(message)
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pyinfra import host, logger
@@ -11,7 +12,7 @@ from pyinfra.api import OperationError
 from deploys.guard import Owner
 from deploys.policies.base import Policy
 from deploys.policies.update import Update
-from deploys.update.asked import Asked
+from deploys.update.asked import Asked, of_run
 from deploys.update.image import take_image
 from deploys.update.packages import take_packages
 from deploys.update.way_back import SECONDS, WATCHED_SECONDS
@@ -33,10 +34,12 @@ def keep_current(owner: Owner, applied: Iterable[Policy]) -> None:
         logger.info("%supdates wait: %s", host.print_prefix, why)
         return
     policies = list(effective_of(host).policies.values())
-    if read(Deployments) is None:
-        take_packages(owner, asked_by(policy, image=False), policies, SECONDS, watched=WATCHED_SECONDS)
+    image = read(Deployments) is not None
+    asked = replace(asked_by(policy, image=image), of=of_run())
+    if image:
+        take_image(owner, asked, policies, watched=WATCHED_SECONDS)
     else:
-        take_image(owner, asked_by(policy, image=True), policies, watched=WATCHED_SECONDS)
+        take_packages(owner, asked, policies, SECONDS, watched=WATCHED_SECONDS)
 
 
 def asked_by(policy: Update, *, image: bool) -> Asked:

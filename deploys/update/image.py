@@ -40,7 +40,9 @@ def take_image(owner: Owner, asked: Asked, policies: Sequence[Policy], *, watche
         proved_before(name="Look what is proved before", policies=proved, seconds=asked.seconds)
     if asked.way_back:
         boot_try.ready(name="Be able to come back from an image that does not boot", required=False)
-    image_staged(name=f"Update {asked.what(image=True)}", version=asked.version, way_back=asked.way_back)
+    image_staged(
+        name=f"Update {asked.what(image=True)}", version=asked.version, way_back=asked.way_back, of=asked.of
+    )  # fmt: skip
     if asked.restart != "no":
         with holding_slot(owner):
             image_rebooted_and_proved(
@@ -51,12 +53,13 @@ def take_image(owner: Owner, asked: Asked, policies: Sequence[Policy], *, watche
 
 
 @operation()
-def image_staged(version: str = "", *, way_back: bool = True) -> Commands:
+def image_staged(version: str = "", *, way_back: bool = True, of: str = "") -> Commands:
     """
     Stage an image, and note on the host what runs before it and which checks fail before it.
 
     + version: of the image, or its checksum; "" for the newest that is not held back
     + way_back: refuse a host that could not go back
+    + of: the rollout that updates; "" for none
     """
     found = require_image_host(read(Deployments))
     noted = read(ImageUpdate)
@@ -74,7 +77,7 @@ def image_staged(version: str = "", *, way_back: bool = True) -> Commands:
         message = f"this host could not go back, so it is not updated: {why}"
         raise OperationError(message)
     running = _running()
-    yield call("note", running["checksum"], running["version"] or "", *failing_before(), name=IMAGE)
+    yield call("note", of, running["checksum"], running["version"] or "", *failing_before(), name=IMAGE)
     yield from commands
     yield call("staged", name=IMAGE)
 

@@ -41,7 +41,7 @@ def take_packages(owner: Owner, asked: Asked, policies: Sequence[Policy], second
         done = packages_updated(
             name=f"Download the updates of {what}" if asked.download else f"Update {what}", proved=bool(proved),
             names=list(asked.packages), exclude=[*asked.exclude, *pinned()], security=asked.security,
-            minimum_score=asked.score, download_only=asked.download, way_back=asked.way_back,
+            minimum_score=asked.score, download_only=asked.download, way_back=asked.way_back, of=asked.of,
         )  # fmt: skip
     if asked.restart != "no" and not asked.download:
         with holding_slot(owner):

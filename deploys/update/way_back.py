@@ -24,7 +24,7 @@ from operations._point import call, script
 from operations._reboot import REBOOT, come_back
 
 if TYPE_CHECKING:
-    from facts._update import Point
+    from facts._point import Point
 
 SECONDS = 900
 """How long a transaction and the new login may take before the host goes back by itself."""

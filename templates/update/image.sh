@@ -1,5 +1,6 @@
 # Photon Fleet: the update of an image host, noted on the host, and the way back that it takes by itself.
-#   sh -s note BOOTED VERSION FAILING...   note what runs, and which checks fail before the update
+#   sh -s note OF BOOTED VERSION FAILING...  note what runs, and which checks fail before the update; OF is the rollout
+#                         that updates, "" for none
 #   sh -s staged          note what the next boot is going to start
 #   sh -s hold            note that this image is not to be installed again
 #   image.sh watch N      go back by itself N seconds after the next boot, unless that is confirmed before
@@ -14,6 +15,8 @@ export PATH LC_ALL=C.UTF-8
 state=/var/lib/photon-fleet/update
 note=$state/image
 held=$state/held-images
+# Killed between putting the older one aside and the newer one in its place.
+[ -e "$note" ] || [ ! -e "$note.before" ] || mv -T "$note.before" "$note"
 
 fail() {
   echo "$*" >&2
@@ -37,16 +40,32 @@ first_version() { status | sed -n '2s/^ *Version: //p'; }
 
 value() { cat "$note/$1" 2>/dev/null; }
 
+# What an update before this one has brought: of the same rollout it goes back with it, of another one it could not any
+# more without this one.
+follow() {
+  if [ -e "$note/over" ]; then tail -n 50 "$note/over" > "$new/over" || return 1; fi
+  was=$(value of) earlier=$(value first) version=$(value first_version)
+  [ -n "$earlier" ] || earlier=$(value before) version=$(value before_version)
+  # It went back, or was never booted.
+  [ -n "$was" ] && [ -n "$earlier" ] && [ "$earlier" != "$2" ] || return 0
+  [ "$was" = "$1" ] || { echo "$was" >> "$new/over"; return; }
+  echo "$earlier" > "$new/first" && echo "$version" > "$new/first_version"
+}
+
 note() {
-  [ -n "${1-}" ] || fail "usage: note BOOTED VERSION FAILING..."
+  [ -n "${2-}" ] || fail "usage: note OF BOOTED VERSION FAILING..."
   new=$state/image.new
-  rm -rf "$new" && mkdir -p "$new" || fail "no space left to note the update"
+  rm -rf "$new" && mkdir -p "$new" && follow "$1" "$2" && echo "$1" > "$new/of" ||
+    fail "no space left to note the update"
+  shift
   echo "$1" > "$new/before" && echo "$2" > "$new/before_version" || fail "no space left to note the update"
   shift 2
   for each; do echo "$each"; done > "$new/failing" || fail "no space left to note the update"
   cat /proc/sys/kernel/random/boot_id > "$new/boot" && date -u +%Y-%m-%dT%H:%M:%SZ > "$new/at" &&
     : > "$new/unproved" && sync -f "$new" || fail "no space left to note the update"
-  rm -rf "$note" && mv -T "$new" "$note" && sync -f "$state" || fail "the update cannot be noted"
+  rm -rf "$note.before"
+  if [ -e "$note" ]; then mv -T "$note" "$note.before" || fail "the older note cannot be put aside"; fi
+  mv -T "$new" "$note" && sync -f "$state" && rm -rf "$note.before" || fail "the update cannot be noted"
 }
 
 staged() {
@@ -167,6 +186,6 @@ case ${1-} in
   confirm) confirm ;;
   back) back ;;
   expire) expire ;;
-  *) fail "usage: note BOOTED VERSION FAILING... | staged | hold | watch N | confirm | back" ;;
+  *) fail "usage: note OF BOOTED VERSION FAILING... | staged | hold | watch N | confirm | back" ;;
 esac
 exit

@@ -1,12 +1,14 @@
 # Photon Fleet: the point that a package host can go back to, without a repository and without tdnf.
-#   sh -s save NEVRA...   note what is installed, and lay down the package files of what is going to change or go
-#   sh -s hold            note the versions that have come since the point: they are not to be installed again
+#   sh -s save OF NEVRA...  note what is installed, and lay down the package files of what is going to change or go;
+#                         OF is the rollout that updates, "" for none
+#   sh -s hold [OF]       note the versions that have come since the point: they are not to be installed again
 #   point.sh watch N      go back by itself N seconds after the next boot, unless that is confirmed before
 #   point.sh watch N now CHECK...
 #                         N seconds from now, or after the next boot; these checks failed before the update
 #   sh -s confirm         the host is well, or has gone back: do not
 #   sh -s proved          the host is well; fails when it has gone back by itself meanwhile
-#   sh -s back            make the installed packages those of the point again; may be repeated after whatever ended it
+#   sh -s back [OF]       make the installed packages those of the point again; may be repeated after whatever ended it
+#                         With OF those of before the first update of that rollout: refused when the last one is another's
 set -u
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -16,6 +18,8 @@ state=/var/lib/photon-fleet/update
 cache=/var/cache/tdnf
 point=$state/point
 new=$state/new
+# Killed between putting the older one aside and the newer one in its place.
+[ -e "$point" ] || [ ! -e "$state/before" ] || mv -T "$state/before" "$point"
 
 fail() {
   echo "$*" >&2
@@ -73,9 +77,28 @@ start_again() {
   done < "$point/running"
 }
 
+# What an update before this one has brought: of the same rollout it goes back with it, of another one it could not any
+# more without this one.
+follow() {
+  [ -s "$point/installed" ] || return 0
+  if [ -e "$point/over" ]; then tail -n 50 "$point/over" > "$new/over" || return 1; fi
+  was=$(cat "$point/of" 2>/dev/null) earlier=$point
+  [ ! -s "$point/first/installed" ] || earlier=$point/first
+  # It went back, or never came.
+  [ -n "$was" ] && [ ! -e "$point/undone" ] && [ -n "$(comm -3 "$earlier/installed" "$new/installed")" ] || return 0
+  [ "$was" = "$1" ] || { echo "$was" >> "$new/over"; return; }
+  mkdir -p "$new/first/old" && cp "$earlier/running" "$earlier/at" "$earlier/installed" "$new/first/" || return 1
+  for file in "$point"/first/old/*.rpm "$point"/old/*.rpm; do
+    [ ! -f "$file" ] || ln -f "$file" "$new/first/old/" || return 1
+  done
+}
+
 save() {
+  [ $# -gt 0 ] || fail "usage: save OF NEVRA..."
   rm -rf "$new" && mkdir -p "$new/old" || fail "no space left for the way back"
   installed "$new/installed" || fail "the RPM database cannot be read"
+  follow "$1" && echo "$1" > "$new/of" || fail "no space left for the way back"
+  shift
   names=
   for each; do at_hand "$each" || names="$names $(rpm -q --qf '%{NAME} ' "$each" 2>/dev/null)"; done
   if [ -n "$names" ] && ! fetch $names; then
@@ -105,8 +128,9 @@ differs() { rpm -V "$1" 2>/dev/null | grep -v '^..5[^ ]* *c ' | grep -q .; }
 
 # Whole files only: a transaction that was killed may have left some of each version.
 mend() {
-  for file in "$point"/old/*.rpm; do
-    [ -f "$file" ] || continue
+  nevra < "$base/installed" > "$state/wanted" || fail "no space left to go back"
+  for file in "$base"/old/*.rpm "$point"/old/*.rpm; do
+    [ -f "$file" ] && grep -qxF -e "$(basename "$file" .rpm)" "$state/wanted" || continue
     name=$(rpm -qp --qf '%{NAME}' "$file" 2>/dev/null)
     if rpm -q "$name" >/dev/null 2>&1 && differs "$name"; then
       rpm -U --oldpackage --replacepkgs --nodeps "$file" || fail "$name could not be laid down again"
@@ -114,18 +138,45 @@ mend() {
   done
 }
 
-back() {
+# Before the last update; or before the first one of the rollout that has made the last one.
+aim() {
+  base=$point
   [ -s "$point/installed" ] || fail "there is no point on this host that it could go back to"
+  [ -n "${1-}" ] || return 0
+  [ "$(cat "$point/of" 2>/dev/null)" = "$1" ] || fail "the last update of this host is not of $1"
+  [ ! -s "$point/first/installed" ] || base=$point/first
+}
+
+# The package file is at hand: in $file.
+lies() {
+  for place in "$point/old" "$base/old"; do
+    file=$place/$1.rpm
+    [ ! -f "$file" ] || return 0
+  done
+  return 1
+}
+
+# From now on the point is the one that was gone back to, and there is nothing of its update left.
+settle() {
+  if [ "$base" != "$point" ]; then
+    for file in "$base"/old/*.rpm; do [ ! -f "$file" ] || mv -f "$file" "$point/old/" || return 1; done
+    cp "$base/at" "$base/running" "$point/" && mv -f "$base/installed" "$point/installed" && rm -rf "$base" || return 1
+  fi
+  [ -s "$point/first/installed" ] || : > "$point/undone"
+}
+
+back() {
+  aim "${1-}"
   now=$state/now
   installed "$now" || fail "the RPM database cannot be read"
-  comm -23 "$point/installed" "$now" > "$state/gone"
-  comm -13 "$point/installed" "$now" > "$state/arrived"
+  comm -23 "$base/installed" "$now" > "$state/gone"
+  comm -13 "$base/installed" "$now" > "$state/arrived"
   missing=
-  for each in $(nevra < "$state/gone"); do good "$point/old/$each.rpm" || missing="$missing $each"; done
+  for each in $(nevra < "$state/gone"); do lies "$each" && good "$file" || missing="$missing $each"; done
   [ -z "$missing" ] || fail "this host cannot go back: no signed package file is to be had of$missing"
   set --
   while read -r name version arch; do
-    file=$point/old/$(echo "$name $version $arch" | nevra).rpm
+    lies "$(echo "$name $version $arch" | nevra)"
     if is_kernel "$name"; then
       rpm -i --oldpackage --nodeps "$file" </dev/null || fail "$name could not be put back"
     else
@@ -135,23 +186,24 @@ back() {
   # Without dependencies: what is there afterwards is what was there at the point, which had them.
   [ $# -eq 0 ] || rpm -U --oldpackage --nodeps "$@" || fail "rpm did not go back; run this again"
   installed "$now" || fail "the RPM database cannot be read"
-  for each in $(comm -13 "$point/installed" "$now" | nevra); do
+  for each in $(comm -13 "$base/installed" "$now" | nevra); do
     rpm -e --nodeps "$each" || fail "$each could not be removed; run this again"
   done
   mend
   installed "$now" || fail "the RPM database cannot be read"
-  left=$(comm -3 "$point/installed" "$now")
+  left=$(comm -3 "$base/installed" "$now")
   [ -z "$left" ] || fail "the packages are not those of the point: $left"
-  rm -f "$now" "$state/gone" "$state/arrived"
+  rm -f "$now" "$state/gone" "$state/arrived" "$state/wanted"
+  settle || fail "the packages are those of the point, and this cannot be noted; run this again"
   written
   start_again
   echo back
 }
 
 hold() {
-  [ -s "$point/installed" ] || fail "there is no point on this host"
+  aim "${1-}"
   installed "$state/now" || fail "the RPM database cannot be read"
-  { cat "$state/held" 2>/dev/null; comm -13 "$point/installed" "$state/now"; } | sort -u > "$state/held.new" &&
+  { cat "$state/held" 2>/dev/null; comm -13 "$base/installed" "$state/now"; } | sort -u > "$state/held.new" &&
     mv -f "$state/held.new" "$state/held" && sync -f "$state" || fail "the versions cannot be noted"
 }
 
@@ -226,8 +278,8 @@ case ${1-} in
   proved) proved ;;
   expire) expire ;;
   save) shift; save "$@" ;;
-  hold) hold ;;
-  back) back ;;
-  *) fail "usage: save NEVRA... | hold | watch N [now CHECK...] | confirm | proved | back" ;;
+  hold) hold "${2-}" ;;
+  back) back "${2-}" ;;
+  *) fail "usage: save OF NEVRA... | hold [OF] | watch N [now CHECK...] | confirm | proved | back [OF]" ;;
 esac
 exit

@@ -28,7 +28,7 @@ hosts = fleet(host("img-3", _site, lab_image=True), host("img-4", _site, lab_ima
 """
 KEPT = 'Update(install="all", reboot="always")'
 REBOOT = ("--data", "reboot=due")
-GOOD, BAD, BETTER, SILENT, LARGE = (f"5.0_minimal.{number}" for number in range(11, 16))
+GOOD, BAD, BETTER, SECOND, SILENT, LARGE = (f"5.0_minimal.{number}" for number in range(11, 17))
 SITE = "[Unit]\nDescription=The site's\n[Service]\nExecStart=%s\n"
 WANTED = {"/usr/lib/systemd/system/multi-user.target.d/site.conf": "[Unit]\nWants=site.service\n"}
 
@@ -119,6 +119,25 @@ def test_a_newer_image_ends_the_hold_and_a_person_can_go_back(fleet, fix, runs) 
     done = fix("roll_back")
     assert done.status == 0, done.all
     assert runs() == [GOOD] * 2
+
+
+def test_all_images_of_a_rollout_go_back_and_none_of_another(fleet, fix, runs, on) -> None:
+    ok(converge("--data", "of=rollout-12", inventory=str(fleet.with_name("policy.py"))))
+    assert runs() == [BETTER] * 2
+    boots = [on(name, "cat /proc/sys/kernel/random/boot_id") for name in HOSTS]
+    other = fix("roll_back", "--data", "of=rollout-13", "--data", "hold=true")
+    assert other.status == 0, other.all
+    both(other, "rollout-13 has installed nothing on this host that could go back")
+    assert [on(name, "cat /proc/sys/kernel/random/boot_id") for name in HOSTS] == boots
+    # By a second try of the same rollout, which waits for its reboot.
+    published(SECOND)
+    both(fix("update", "--data", "of=rollout-12"), f"image {SECOND} runs after the next reboot")
+    for _ in range(2):
+        done = fix("roll_back", "--data", "of=rollout-12", "--data", "hold=true")
+        assert done.status == 0, done.all
+        assert runs() == [GOOD] * 2
+    for name in HOSTS:
+        assert SECOND in on(name, "cat /var/lib/photon-fleet/update/held-images")
 
 
 def test_nobody_can_log_in_after_the_reboot(fleet, fix, runs, on) -> None:

@@ -169,7 +169,7 @@ def host(request, tmp_path) -> Host:
 
 def updated(host: Host) -> None:
     host.boots(OLD, OLD)
-    assert host.call("note", OLD, "v1", "time.zone", "files.file[/a b]") == (0, "")
+    assert host.call("note", "", OLD, "v1", "time.zone", "files.file[/a b]") == (0, "")
     host.boots(OLD, NEW, OLD)
     assert host.call("staged") == (0, "")
     assert host.call("watch", "600") == (0, "")
@@ -274,5 +274,12 @@ def test_what_is_no_call(host, words) -> None:
 
 def test_nothing_is_held_back_that_ran_before(host) -> None:
     host.boots(OLD, OLD)
-    host.call("note", OLD, "v1")
+    host.call("note", "", OLD, "v1")
     assert host.call("hold") == (1, "there is no update that could be held back")
+
+
+def test_a_note_that_was_put_aside_when_the_host_died_is_the_note(host) -> None:
+    updated(host)
+    (host.state / "image").rename(host.state / "image.before")
+    assert host.call("back")[1].endswith("back")
+    assert host.menu == [OLD, NEW]
