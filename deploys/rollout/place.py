@@ -46,10 +46,15 @@ class Fix:
     lost: str
 
 
-_SNAPSHOT = "name=rollout-{rollout}"
-UPDATES = Fix("updates", "deploys/fixes/roll_back.py", ("hold=true",), "its updates did not go back")
+_SNAPSHOT = "name={label}"
+UPDATES = Fix("updates", "deploys/fixes/roll_back.py", ("hold=true", "of={label}"), "its updates did not go back")
 SNAPSHOT = Fix("snapshot", "deploys/fixes/vm_snapshot.py", (_SNAPSHOT, "hours=72"), "no snapshot could be taken")
 REVERT = Fix("revert", "deploys/fixes/vm_revert.py", (_SNAPSHOT,), "its machine did not go back to its snapshot")
+
+
+def label(rollout: Rollout) -> str:
+    """What hosts and machines know a rollout by: the name of its snapshots, and whose their updates are."""
+    return f"rollout-{rollout.id}"
 
 
 @dataclass(frozen=True)
@@ -110,13 +115,15 @@ class Place:
         limits = [word for name in unit.hosts for word in ("--limit", name)]
         about = f"rollout {rollout.id}: {rollout.why}"
         program = str(Path(sys.executable).with_name("pyinfra"))
-        return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
+        # What the way back installs is the commit's before, and does not go back with the rollout.
+        of = ["--data", f"of={label(rollout)}"] if unit.kind is Kind.CONVERGE else []
+        return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}", *of]
 
     def fix_command(self, rollout: Rollout, fix: Fix, hosts: Sequence[str]) -> list[str]:
         """The command line of a fix that goes with a unit."""
         limits = [word for name in hosts for word in ("--limit", name)]
         program = str(Path(sys.executable).with_name("pyinfra"))
-        data = (f"why=rollout {rollout.id}: {rollout.why}", *(each.format(rollout=rollout.id) for each in fix.data))
+        data = (f"why=rollout {rollout.id}: {rollout.why}", *(each.format(label=label(rollout)) for each in fix.data))
         words = [word for each in data for word in ("--data", each)]
         return [program, rollout.inventory, fix.file, "-y", *limits, *words]
 
@@ -129,7 +136,7 @@ class Place:
             rollout: whose unit it is.
             unit: which one.
             plans: what it is held to; None when to nothing.
-            updated: of a way back, the hosts whose updates go back first.
+            updated: of a way back, the hosts that may have updates of the rollout, which go back first.
         """
         if unit.kind is Kind.CONVERGE:
             lost = self._fixed(rollout, unit, SNAPSHOT, unit.hosts) if rollout.spec.snapshots else {}

@@ -54,15 +54,11 @@ def test_a_bad_canary_goes_back_and_nobody_else_is_touched(world) -> None:
 
 @pytest.mark.parametrize("updates", ["ok", "failed"])
 def test_what_was_installed_goes_back_first_and_what_cannot_is_told(world, updates) -> None:
-    installed = {
-        "policy": INSTALLED,
-        "verdict": "changed",
-        "checks": 0,
-        "passed": 0,
-        "changed": ["Update"],
-        "failed": [],
-    }
-    told = {"*": {}, "web-1": {"policies": [installed]}, "back": {}}
+    installed, files = (
+        {"policy": policy, "verdict": "changed", "checks": 0, "passed": 0, "changed": ["Update"], "failed": []}
+        for policy in (INSTALLED, "files")
+    )
+    told = {"*": {"policies": [files]}, "web-1": {"policies": [files, installed]}, "back": {}}
     (world.place.state / "told").write_text(json.dumps(told))
     world.become(0, {"web-2": "failed", "updates": {"web-1": updates}})
     ident = world.begin([[1], [2]], Spec(on_fail=OnFail.BACK_ALL))

@@ -1,4 +1,4 @@
-"""What a unit is told beside its hosts: the plans that it is held to, and whose updates go back with it."""
+"""What a unit is told beside its hosts: the plans that it is held to, and who may have updates that go back with it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from deploys.rollout.store.rows import Unit
 
 Rows = Callable[..., Sequence[Any]]
 """A store's `rows`: what a query finds."""
+_UPDATE = "update"
+"""The policy by which updates are installed. It is applied, and told, outside its windows as well."""
 
 
 def plan_rows(ident: int, plans: Mapping[str, HostPlan]) -> list[tuple[int, str, str]]:
@@ -32,19 +34,23 @@ def plans_of(rows: Rows, unit: Unit) -> dict[str, HostPlan] | None:
 
 
 def updated_in(rows: Rows, unit: Unit) -> tuple[str, ...]:
-    """Of a way back, the hosts on which its rollout has installed updates."""
+    """Of a way back, the hosts that may have updates of its rollout: all but those that are known to take none.
+
+    What there is to go back from is known to the host alone: a report of a second run hides what the first one did.
+    """
     if unit.kind is not Kind.BACK:
         return ()
     names = ",".join("?" * len(unit.hosts))
     query = f"SELECT name, policies FROM host_report WHERE rollout = ? AND kind = ? AND name IN ({names}) ORDER BY name"  # noqa: S608 - marks alone
     found = rows(query, unit.rollout, Kind.CONVERGE, *unit.hosts)
-    return tuple(row["name"] for row in found if _installed(json.loads(row["policies"])))
+    never = {row["name"] for row in found if _never_updates(json.loads(row["policies"]))}
+    return tuple(name for name in unit.hosts if name not in never)
 
 
-def _installed(policies: Mapping[str, Sequence[Any]]) -> bool:
-    """Changed, or failed half-way: where there is nothing to go back from, nothing is done."""
-    verdict, *_ = policies.get(INSTALLED, (PolicyVerdict.PROVED,))
-    return bool(verdict != PolicyVerdict.PROVED)
+def _never_updates(policies: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a report names all policies of a host, as one with a proof does, and none that installs anything."""
+    proved = any(verdict in {PolicyVerdict.PROVED, PolicyVerdict.CHANGED} for verdict, *_ in policies.values())
+    return proved and not {INSTALLED, _UPDATE} & set(policies)
 
 
 def known_of(rows: Rows, unit: Unit) -> tuple[dict[str, HostPlan] | None, tuple[str, ...]]:
