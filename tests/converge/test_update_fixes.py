@@ -258,10 +258,11 @@ def test_a_reboot_is_proved_by_another_boot(fix, fleet, on) -> None:
 def test_a_host_that_does_not_drain_is_not_rebooted_and_gives_the_slot_back(fix, fleet, on) -> None:
     # A stand-in for an NFS client: what counts is a connection to the server's port.
     serve = "import socket,time; s=socket.create_server(('', 2049)); time.sleep(25)"
-    on(NAME, f"systemd-run -q python3 -c {shlex.quote(serve)}; sleep 1")
-    on(NAME, "systemd-run -q sh -c 'exec 3<>/dev/tcp/127.0.0.1/2049; sleep 25'; sleep 1")
+    on(NAME, f"systemd-run -q --unit=serve python3 -c {shlex.quote(serve)}; sleep 1")
+    on(NAME, "systemd-run -q --unit=visit sh -c 'exec 3<>/dev/tcp/127.0.0.1/2049; sleep 25'; sleep 1")
     before = on(NAME, "cat /proc/sys/kernel/random/boot_id")
     done = fix("reboot")
+    on(NAME, "systemctl stop visit.service serve.service", check=False)
     assert done.status == 1, done.all
     assert "not drained within 10 s: NFS client 127.0.0.1:" in done.err, done.err
     assert on(NAME, "cat /proc/sys/kernel/random/boot_id") == before
