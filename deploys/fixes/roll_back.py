@@ -2,7 +2,7 @@
 
 pyinfra inventories/prod.py deploys/fixes/roll_back.py --limit web-3 --data why="..."
 pyinfra inventories/prod.py deploys/fixes/roll_back.py --limit web-3 --data to=41 --data why="..."
-pyinfra inventories/prod.py deploys/fixes/roll_back.py --data of=rollout-12 --data why="..."
+pyinfra inventories/prod.py deploys/fixes/roll_back.py --data of=rollout-12-da82f2fc --data why="..."
 
 Without `to=` the host goes back to before its last update by deploys/fixes/update.py, from what lies on it: package
 files, or the image from before, into which it reboots (with the reboot slot of its group, and after what must drain).

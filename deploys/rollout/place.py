@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from deploys.refusal import Refusal
-from deploys.rollout import ONLY, RESULT, UNPROVED
+from deploys.rollout import OF, ONLY, RESULT, UNPROVED
 from deploys.rollout.checkout import checked_out, git
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
@@ -50,11 +50,6 @@ _SNAPSHOT = "name={label}"
 UPDATES = Fix("updates", "deploys/fixes/roll_back.py", ("hold=true", "of={label}"), "its updates did not go back")
 SNAPSHOT = Fix("snapshot", "deploys/fixes/vm_snapshot.py", (_SNAPSHOT, "hours=72"), "no snapshot could be taken")
 REVERT = Fix("revert", "deploys/fixes/vm_revert.py", (_SNAPSHOT,), "its machine did not go back to its snapshot")
-
-
-def label(rollout: Rollout) -> str:
-    """What hosts and machines know a rollout by: the name of its snapshots, and whose their updates are."""
-    return f"rollout-{rollout.id}"
 
 
 @dataclass(frozen=True)
@@ -115,15 +110,13 @@ class Place:
         limits = [word for name in unit.hosts for word in ("--limit", name)]
         about = f"rollout {rollout.id}: {rollout.why}"
         program = str(Path(sys.executable).with_name("pyinfra"))
-        # What the way back installs is the commit's before, and does not go back with the rollout.
-        of = ["--data", f"of={label(rollout)}"] if unit.kind is Kind.CONVERGE else []
-        return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}", *of]
+        return [program, rollout.inventory, "deploys/host.py", "-y", *limits, "--data", f"why={about}"]
 
     def fix_command(self, rollout: Rollout, fix: Fix, hosts: Sequence[str]) -> list[str]:
         """The command line of a fix that goes with a unit."""
         limits = [word for name in hosts for word in ("--limit", name)]
         program = str(Path(sys.executable).with_name("pyinfra"))
-        data = (f"why=rollout {rollout.id}: {rollout.why}", *(each.format(label=label(rollout)) for each in fix.data))
+        data = (f"why=rollout {rollout.id}: {rollout.why}", *(each.format(label=rollout.label) for each in fix.data))
         words = [word for each in data for word in ("--data", each)]
         return [program, rollout.inventory, fix.file, "-y", *limits, *words]
 
@@ -165,7 +158,9 @@ class Place:
         tree = self.tree(rollout.base if unit.kind is Kind.BACK else rollout.revision)
         runs = self.state / "runs"
         said = runs / f"{unit.key}.json"
-        env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts)}
+        # What the way back installs is the commit's before, and does not go back with the rollout.
+        of = rollout.label if unit.kind is Kind.CONVERGE else ""
+        env = {**environment(tree), RESULT: str(said), ONLY: " ".join(unit.hosts), OF: of}
         command = self.command(rollout, unit)
         if plans is not None:
             bound = runs / f"{unit.key}.plan"

@@ -52,7 +52,8 @@ def status(ident: int | None, *, as_json: bool) -> None:
         told = undelivered(store, found.rollout.id)
         click.echo(json.dumps({**found.to_json(), "undelivered": told}, indent=2))
     else:
-        click.echo(plain("\n".join([*found.lines(), *undelivered_lines(store, found.rollout.id)])))
+        label = f"hosts and machines know it as {found.rollout.label}"
+        click.echo(plain("\n".join([*found.lines(), label, *undelivered_lines(store, found.rollout.id)])))
     sys.exit(status_of(found))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from pyinfra import host
 from pyinfra.api import OperationError
+
+from deploys.rollout import OF
 
 Restart = Literal["no", "due", "always"]
 
@@ -76,12 +79,12 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def of_run() -> str:
-    """The rollout that the current run is one of, by `--data of=`; "" for none.
+    """The rollout that the current run is one of, by `--data of=` or its environment; "" for none.
 
     Raises:
         OperationError: that is no name of one.
     """
-    text = str(host.data.get("of", default=""))
+    text = str(host.data.get("of", default="")) or os.environ.get(OF, "")
     if text and not _LABEL.fullmatch(text):
         message = f"--data of={text}: the name of a rollout, such as rollout-12"
         raise OperationError(message)

@@ -69,10 +69,10 @@ def fleet(simulator, tmp_path_factory) -> Iterator[Fleet]:
 
 
 def snapshots(simulator, name: str) -> list[str]:
-    """The names of a machine's snapshots, without our ids."""
+    """Of which rollouts a machine has snapshots."""
     with soap.session(simulator) as content:
         found = soap.find(content, f"DC0/vm/fleet/{name.partition('-')[0]}/{name}").snapshot
-        return [each.name.partition(".")[0] for each in found.rootSnapshotList] if found else []
+        return [each.name.rpartition("-")[0] for each in found.rootSnapshotList] if found else []
 
 
 def test_each_machine_has_a_snapshot_taken_before_it_is_changed(fleet, simulator) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deploys.rollout import OF
 from deploys.rollout.model import Kind, OnFail, PolicyVerdict, Spec, State, Verdict
-from deploys.rollout.place import SNAPSHOT, UPDATES, Place, label
+from deploys.rollout.place import SNAPSHOT, UPDATES, Place
 from deploys.rollout.plan import INSTALLED
+from deploys.rollout.runonce import Ended
 from deploys.rollout.store.commands import Commands
 from deploys.rollout.store.plans import known_of
 from deploys.rollout.store.rows import HostResult, PolicyResult, Unit
@@ -81,16 +83,27 @@ def told(command: list[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def test_runs_and_their_way_back_have_one_name_for_the_rollout(store, tmp_path) -> None:
+def test_runs_and_their_way_back_have_one_name_for_the_rollout(store, tmp_path, monkeypatch) -> None:
     ident = store.create(new([[1]], Spec(on_fail=OnFail.BACK_ALL)))
     rollout, place = store.rollout(ident), Place(Path(tmp_path), tmp_path)
+    noted = []
+
+    def run_once(*given: object) -> Ended:
+        noted.append(given[4][OF])
+        return Ended(0)
+
+    monkeypatch.setattr("deploys.rollout.place.run_once", run_once)
+    monkeypatch.setattr(Place, "tree", lambda *_: tmp_path)
     while not (running := store.running(ident)):
         store.step(ident, lambda names: names)
     (unit,) = running
-    assert told(place.command(rollout, unit))["of"] == label(rollout)
-    assert told(place.fix_command(rollout, SNAPSHOT, unit.hosts))["name"] == label(rollout)
+    place.run(rollout, unit, None)
+    assert told(place.fix_command(rollout, SNAPSHOT, unit.hosts))["name"] == rollout.label
     store.finish(unit, {"web-0": INSTALLS})
     back, asked = way_back(store, ident)
     # Whatever a host had installed before this rollout has another name, and stays.
-    assert told(place.fix_command(rollout, UPDATES, asked)).items() >= {"hold": "true", "of": label(rollout)}.items()
-    assert "of" not in told(place.command(rollout, back))
+    given = told(place.fix_command(rollout, UPDATES, asked))
+    assert given.items() >= {"hold": "true", "of": rollout.label}.items()
+    place.run(rollout, back, None)
+    assert noted == [rollout.label, ""]
+    assert rollout.label == f"rollout-{ident}-{rollout.token}"

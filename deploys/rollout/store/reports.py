@@ -98,8 +98,9 @@ class Progress:
         """For programs."""
         of = self.rollout
         return {
-            "schema": SCHEMA, "id": of.id, "state": of.state, "words": of.words, "inventory": of.inventory,
-            "revision": of.revision, "base": of.base, "who": of.who, "why": of.why, "created": of.created.isoformat(),
+            "schema": SCHEMA, "id": of.id, "label": of.label, "state": of.state, "words": of.words,
+            "inventory": of.inventory, "revision": of.revision, "base": of.base, "who": of.who, "why": of.why,
+            "created": of.created.isoformat(),
             "waves": [
                 {"number": wave.number + 1, "name": wave.name, "state": wave.state, "words": wave.words,
                  "hosts": wave.hosts, "verdicts": dict(wave.counts), "back": dict(wave.back)} for wave in self.waves

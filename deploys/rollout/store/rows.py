@@ -67,6 +67,11 @@ class Rollout:
     whole: bool = False
 
     @property
+    def label(self) -> str:
+        """What hosts and machines know it by: the name of its snapshots, and whose their updates are."""
+        return f"rollout-{self.id}{f'-{self.token}' if self.token else ''}"
+
+    @property
     def spec(self) -> Spec:
         """How it goes on.
 
