@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +11,10 @@ from pathlib import Path
 
 from deploys.refusal import Refusal
 from deploys.rollout.members import Members, members
-from deploys.rollout.place import Place, git, person
+from deploys.rollout.place import POLICIES, Place, git, person
 from deploys.rollout.results import plain
 from deploys.rollout.settings import Calendar
-from deploys.rollout.since import code_between, reasons
+from deploys.rollout.since import Policies, code_between, reasons
 from deploys.rollout.store.had import arrived, held_by, hosts_had
 from deploys.rollout.store.rows import New
 from deploys.rollout.store.store import Store
@@ -113,6 +115,8 @@ def planned(place: Place, store: Store, meant: Meant) -> Planned:
     """
     inventory, revision = meant.inventory, meant.revision
     found = _members(place, revision, inventory, meant.limit)
+    if not meant.limit:
+        _keep(place, revision, inventory, found.policies)
     why_in = _why_in(place, store, meant, found) if meant.since else {}
     hosts = [
         each
@@ -204,6 +208,29 @@ def _why_in(place: Place, store: Store, meant: Meant, found: Members) -> dict[st
     return {name: why[name] for name in names if name in why}
 
 
+def _policies(place: Place, revision: str, inventory: str) -> Policies:
+    """What an inventory says at a commit. It is read once: a fleet may have many commits, and is looked at often."""
+    try:
+        kept: Policies = json.loads(_kept(place, revision, inventory).read_text())
+    except (OSError, ValueError):
+        kept = _members(place, revision, inventory, ()).policies
+        _keep(place, revision, inventory, kept)
+    return kept
+
+
+def _kept(place: Place, revision: str, inventory: str) -> Path:
+    name = hashlib.sha256(inventory.encode()).hexdigest()[:12]
+    return place.state / POLICIES / f"{revision}.{name}.json"
+
+
+def _keep(place: Place, revision: str, inventory: str, policies: Policies) -> None:
+    path = _kept(place, revision, inventory)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(json.dumps(policies))
+    new.replace(path)
+
+
 def _since(place: Place, meant: Meant, revision: str, names: Sequence[str], found: Members) -> dict[str, str]:
     """Of hosts that have a commit: why those are in that the new one has another policy for."""
     if revision == meant.revision:
@@ -213,7 +240,7 @@ def _since(place: Place, meant: Meant, revision: str, names: Sequence[str], foun
             return dict.fromkeys(names, code)
         if not (place.tree(revision) / meant.inventory).is_file():
             return dict.fromkeys(names, "its inventory is new")
-        before = _members(place, revision, meant.inventory, ()).policies
+        before = _policies(place, revision, meant.inventory)
     except Refusal as error:
         return dict.fromkeys(names, f"what {revision[:12]} says cannot be read: {error}")
     return reasons(before, {name: found.policies[name] for name in names})

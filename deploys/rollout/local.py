@@ -69,7 +69,11 @@ class Local:
         """Go on with a rollout until it has ended, or (unless told to stay) waits for a person; returns its state."""
         rollout = self._store.rollout(ident)
         for unit in self._store.running(ident):
-            self._carry_out(rollout, unit)
+            if self._place.has_begun(unit):
+                self._carry_out(rollout, unit)
+            else:
+                # Whether it is still to begin is decided once more: somebody may have said abort.
+                self._store.put_back(unit)
         while True:
             step = self._store.step(ident, self._opens)
             if not step.actions:
@@ -89,7 +93,7 @@ class Local:
         for action in step.actions:
             if isinstance(action, Ask):
                 answer, words = self._ask(rollout, action.wave, action.gate)
-                self._store.answered(rollout.id, action.wave, action.gate, answer, words, step.now)
+                self._store.answered(rollout.id, action.wave, action.gate, answer, words, step.since[action.wave])
 
     def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
         self._under_way.add(unit.id)

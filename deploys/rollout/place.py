@@ -21,7 +21,7 @@ from deploys.rollout.checkout import checked_out, git
 from deploys.rollout.model import Kind, Verdict
 from deploys.rollout.plan import HostPlan, write_hosts
 from deploys.rollout.results import read_results
-from deploys.rollout.runonce import run_once
+from deploys.rollout.runonce import has_begun, run_once
 from deploys.rollout.store.rows import HostResult, Rollout, Unit
 from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
@@ -30,6 +30,8 @@ DATABASE = "PHOTON_FLEET_DATABASE"
 """The environment's address of PostgreSQL. There may be a password in it."""
 UNIT_SECONDS = 3600.0
 _LAST_LINES = 5
+POLICIES = "policies"
+"""The directory of the state directory for what inventories say at commits."""
 _KEPT = 5
 """Rollouts whose checkouts are kept for the next ones."""
 _MOST_ROLLOUTS = 1000
@@ -85,10 +87,13 @@ class Place:
         )  # fmt: skip
 
     def old_outputs(self, store: Store, before: datetime) -> list[Path]:
-        """What runs have said and left in files, older than a moment, of rollouts that have ended."""
-        runs, under_way = self.state / "runs", {str(ident) for ident in store.unfinished()}
+        """What runs have said and left in files, older than a moment, of rollouts that have ended.
+
+        Also what inventories said at commits: that is read once more when somebody wants to know.
+        """
+        under_way = {str(ident) for ident in store.unfinished()}
         return sorted(
-            path for path in (runs.iterdir() if runs.is_dir() else ())
+            path for name in ("runs", POLICIES) for path in (self.state / name).glob("*")
             if path.name.partition(".")[0] not in under_way and path.stat().st_mtime < before.timestamp()
         )  # fmt: skip
 
@@ -141,6 +146,11 @@ class Place:
         found = self._run(rollout, unit, plans)
         return {name: _both(fix, lost[name], result) if name in lost else result for name, result in found.items()}
 
+    def has_begun(self, unit: Unit) -> bool:
+        """Whether something of a unit was begun on this machine."""
+        names = ("", *(f".{fix.name}" for fix in (SNAPSHOT, UPDATES, REVERT)))
+        return any(has_begun(self.state / "runs", f"{unit.key}{name}") for name in names)
+
     def _fixed(self, rollout: Rollout, unit: Unit, fix: Fix, hosts: Sequence[str]) -> dict[str, HostResult]:
         """Run a fix by the rollout's own code, once for an attempt: the hosts for which it did not go well."""
         if not hosts:
@@ -165,7 +175,7 @@ class Place:
         if plans is not None:
             bound = runs / f"{unit.key}.plan"
             bound.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_hosts(bound, plans, less=unit.attempt > 1)
+            write_hosts(bound, plans, less=unit.attempt - unit.busy > 1)
             command += ["--data", f"plan={bound}"]
         ended = run_once(runs, unit.key, command, UNIT_SECONDS, env, tree)
         found = read_results(said)

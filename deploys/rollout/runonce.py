@@ -42,8 +42,8 @@ def run_once(
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (result := directory / f"{key}.result").exists():
         with (directory / f"{key}.lock").open("a+") as lock:
-            # With an output it was begun once already, and then the machine went down: nobody knows how far it came.
-            if _is_free(lock.fileno()) and not result.exists() and not (directory / f"{key}.out").exists():
+            # It may have been begun already, and then the machine went down: nobody knows how far it came.
+            if _is_free(lock.fileno()) and not result.exists() and not (directory / f"{key}.begun").exists():
                 _start(directory, key, command, seconds, env, cwd, lock.fileno())
         while not result.exists():
             with (directory / f"{key}.lock").open("a+") as lock:
@@ -52,6 +52,17 @@ def run_once(
                     return Ended(None)
             time.sleep(LOOK_SECONDS)
     return Ended(json.loads(result.read_text())["status"])
+
+
+def has_begun(directory: Path, key: str) -> bool:
+    """Whether a run was begun, or is about to be."""
+    if any((directory / f"{key}.{word}").exists() for word in ("begun", "result")):
+        return True
+    try:
+        with (directory / f"{key}.lock").open("r+") as lock:
+            return not _is_free(lock.fileno())
+    except FileNotFoundError:
+        return False
 
 
 def stop(directory: Path, key: str) -> None:
@@ -82,6 +93,7 @@ def _start(
 
 def _keep(directory: Path, key: str, seconds: float, lock: int, command: Sequence[str]) -> int:
     """What the keeper does: run, limit, write down."""
+    _write(directory / f"{key}.begun", "")
     # With the lock: should this process be killed, nobody starts a second run before the command has ended.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, pass_fds=[lock])
     with _passing_on(process):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploys.refusal import Refusal
 from deploys.rollout.begin import ARRIVED, Meant, Planned, planned
@@ -93,6 +93,13 @@ def _follows(place: Place, earlier: str, later: str) -> bool:
     return True
 
 
+def _arrive(store: Store, found: Planned) -> None:
+    """Write down that a commit is about no host: what is said of rollouts before it counts from there."""
+    ident = store.create(replace(found.new, webhooks={}))
+    while not store.step(ident, lambda now: now).state.ended:
+        pass
+
+
 def watch(
     place: Place, store: Store, followed: Followed, play: Callable[[Planned], None], tell: Callable[[str], None],
     pause: Callable[[], bool],
@@ -114,6 +121,8 @@ def watch(
             found, words = due(place, store, followed, commit)
             if found is not None and found.new.waves:
                 play(found)
+            elif found is not None:
+                _arrive(store, found)
         except Refusal as error:
             # Also what a broken commit says: the next one may be good.
             words = str(error)

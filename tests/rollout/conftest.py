@@ -9,12 +9,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from deploys.rollout import begin
 from deploys.rollout.engine.procrastinate import prepare
 from deploys.rollout.engine.shared import database_at, store_at
+from deploys.rollout.place import git
 from deploys.rollout.store.rows import Backoff
 from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
 from tests.rollout import postgres
+from tests.rollout.fleets import Fleet, Trees
 
 THRICE = Backoff(first=0.5, most=0.5, times=3)
 
@@ -52,3 +55,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "sqlite":
         return Store(Sqlite(tmp_path / "rollouts.sqlite"), backoff=THRICE)
     return store_at(request.getfixturevalue("prepared"), THRICE)
+
+
+@pytest.fixture
+def fleet(tmp_path, monkeypatch) -> Fleet:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "--quiet", "--initial-branch", "main")
+    made = Fleet(Trees(repository, tmp_path / "state"), Store(Sqlite(tmp_path / "rows.sqlite")))
+    monkeypatch.setattr(begin, "members", made.members)
+    monkeypatch.setattr(begin, "code_between", lambda *_: "")
+    return made

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -105,6 +106,11 @@ def new(sizes: Sequence[Sequence[int]], spec: Spec | None = None, prefix: str = 
     waves = [Wave(f"wave {number}", tuple(tuple(next(names) for _ in range(count)) for count in units))
              for number, units in enumerate(sizes)]  # fmt: skip
     return New("fleet.py", "c0ffee", "0ff1ce", "ann@ctl", "a test", spec or Spec(parallel=2), "{}", waves, again=True)
+
+
+def since(store: Store, ident: int, wave: int) -> datetime:
+    """When a wave came into its state, as who asks its gates knows it."""
+    return store.view(ident, lambda now: now)[0].waves[wave].since
 
 
 class World:

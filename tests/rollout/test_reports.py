@@ -21,7 +21,7 @@ from deploys.report.read import of_fleet, of_names, of_rollout
 from deploys.rollout.model import Answer, OnFail, PolicyVerdict, Spec, State, Verdict
 from deploys.rollout.store.policies import hosts_in, hosts_of_fleet
 from deploys.rollout.store.rows import HostResult, PolicyResult
-from tests.rollout.played import World
+from tests.rollout.played import World, since
 from tests.rollout.reported import NOW, Seen, finish, told
 
 EVIL = "<script>alert(1)</script>"
@@ -112,7 +112,7 @@ def test_what_comes_from_outside_is_text_everywhere(tmp_path) -> None:
     finish(world, {f"web-0{EVIL}": HostResult(Verdict.FAILED, 1, EVIL, policies, (EVIL,))}, why=EVIL)
     with world.store.writing(1) as db:
         db.execute("UPDATE wave SET state = 'gates'")
-    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL, world.store.now())
+    world.store.answered(1, 0, EVIL, Answer.FAIL, EVIL, since(world.store, 1, 0))
     found = of_rollout(world.store, 1, NOW)
     for text in (html(found), html(found, live=True), html(of_fleet(world.store, NOW), live=True)):
         assert "<script>alert" not in text

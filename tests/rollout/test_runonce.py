@@ -125,7 +125,7 @@ def test_a_run_that_the_machine_went_down_with_is_not_begun_again(tmp_path) -> N
         [sys.executable, "-c", f"from tests.rollout.test_runonce import _controller; _controller({str(tmp_path)!r})"],
         cwd=ROOT, start_new_session=True,
     )  # fmt: skip
-    until(lambda: count(tmp_path) == 1)
+    until(lambda: count(tmp_path) == 1 and (tmp_path / "runs/1.2.1.pid").exists())
     for path in (tmp_path / "runs").glob("*.pid"):
         os.killpg(os.getpgid(int(path.read_text())), signal.SIGKILL)
     os.killpg(keeper.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from deploys.rollout.model import Answer, Budget, Kind, OnFail, Spec, State
 from deploys.rollout.store.commands import Commands, Word
 from deploys.rollout.store.reports import audit
 from deploys.rollout.store.rows import HostResult, Verdict
-from tests.rollout.played import World
+from tests.rollout.played import World, since
 
 WHO = "bob@ctl"
 
@@ -50,7 +50,9 @@ class Steered:
     def answer(self, answer: Answer = Answer.PASS) -> None:
         number = next(wave.number for wave in self.store.view(self.ident, lambda now: now)[0].waves
                       if wave.state == "gates")  # fmt: skip
-        self.store.answered(self.ident, number, "alerts", answer, "as the test says", self.store.now())
+        self.store.answered(
+            self.ident, number, "alerts", answer, "as the test says", since(self.store, self.ident, number)
+        )
 
     def until(self, wanted: Callable[[State, str, bool], bool]) -> Steered:
         """Go on until state, words and whether a run is under way are as wanted."""

@@ -19,7 +19,7 @@ from deploys.rollout.store.rows import HostResult
 from deploys.rollout.store.schema import VERSION, statements
 from deploys.rollout.store.sqlite import Sqlite
 from deploys.rollout.store.store import Store
-from tests.rollout.played import new
+from tests.rollout.played import new, since
 
 OK = HostResult(Verdict.OK)
 BUSY = HostResult(Verdict.BUSY, words="refused: bob is changing this host")
@@ -46,8 +46,8 @@ def test_a_rollout_from_its_beginning_to_its_end(store) -> None:
         assert store.running(ident) == [unit]
         store.finish(unit, dict.fromkeys(unit.hosts, OK))
         started(store, ident)
-        store.answered(ident, unit.wave, "alerts", Answer.PASS, "quiet", store.now())
-        store.answered(ident, unit.wave, "alerts", Answer.FAIL, "too late", store.now())
+        store.answered(ident, unit.wave, "alerts", Answer.PASS, "quiet", since(store, ident, unit.wave))
+        store.answered(ident, unit.wave, "alerts", Answer.FAIL, "too late", since(store, ident, unit.wave))
     started(store, ident)
     assert store.rollout(ident).state is State.DONE
     assert [each.id for each in store.rollouts()] == [ident]
@@ -113,7 +113,7 @@ def test_a_unit_is_finished_once_and_by_its_last_attempt_alone(store) -> None:
     heard_of(store, "one")
     assert machines(store, 60) == ["one"]
     assert take_over(store, 60) == []
-    assert take_over(store, 0) == [f"run {ident}.{unit.id}.2.{unit.token}, once more: one was not heard of for 0 s"]
+    assert take_over(store, 0) == [f"run {store.running(ident)[0].key}, once more: one was not heard of for 0 s"]
     assert held(store, "one") == []
     store.finish(unit, {"web-0": HostResult(Verdict.FAILED)})
     (again,) = store.running(ident)

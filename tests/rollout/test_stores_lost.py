@@ -15,7 +15,7 @@ from deploys.rollout.store.leases import claim, heard_of, take_over
 from deploys.rollout.store.plans import plans_of
 from deploys.rollout.store.reports import audit, progress
 from deploys.rollout.store.rows import HostResult
-from tests.rollout.played import new
+from tests.rollout.played import new, since
 from tests.rollout.test_stores import BUSY, OK, now, started
 
 
@@ -100,7 +100,7 @@ def test_an_answer_to_a_question_of_before_a_retry_does_not_count(store) -> None
     (unit,) = started(store, ident)
     store.finish(unit, dict.fromkeys(unit.hosts, OK))
     started(store, ident)
-    asked = store.now()
+    asked = since(store, ident, 0)
     store.answered(ident, 0, "first", Answer.FAIL, "", asked)
     started(store, ident)
     assert store.rollout(ident).state is State.STOPPED
@@ -138,13 +138,13 @@ def test_who_resumes_has_the_gates_of_the_wave_asked_again(store) -> None:
     (unit,) = started(store, ident)
     store.finish(unit, dict.fromkeys(unit.hosts, OK))
     started(store, ident)
-    store.answered(ident, 0, "first", Answer.PASS, "", store.now())
-    store.answered(ident, 0, "second", Answer.INCONCLUSIVE, "", store.now())
+    store.answered(ident, 0, "first", Answer.PASS, "", since(store, ident, 0))
+    store.answered(ident, 0, "second", Answer.INCONCLUSIVE, "", since(store, ident, 0))
     started(store, ident)
     assert store.rollout(ident).state is State.PAUSED
     Commands(store, "ann").say(ident, "resume")
     assert [each.gate for each in store.step(ident, now).actions] == ["first", "second"]
-    store.answered(ident, 0, "first", Answer.FAIL, "", store.now())
+    store.answered(ident, 0, "first", Answer.FAIL, "", since(store, ident, 0))
     Commands(store, "ann").say(ident, "pause")
     Commands(store, "ann").say(ident, "resume")
     started(store, ident)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 
@@ -58,18 +58,18 @@ class Work:
         while rollout and opens:
             step = self._store.step(ident, opens)
             asks = [action for action in step.actions if isinstance(action, Ask)]
-            if asks and not self._asked(rollout, asks, step.now):
+            if asks and not self._asked(rollout, asks, step.since):
                 return
             if not step.actions or any(isinstance(action, Wait) for action in step.actions):
                 return
 
-    def _asked(self, rollout: Rollout, asks: list[Ask], now: datetime) -> bool:
+    def _asked(self, rollout: Rollout, asks: list[Ask], since: Mapping[int, datetime]) -> bool:
         """Ask gates, unless somebody does already."""
         with self._store.database.asking(rollout.id) as mine:
             if mine:
                 for ask in asks:
                     answer, words = self._ask(rollout, ask.wave, ask.gate)
-                    self._store.answered(rollout.id, ask.wave, ask.gate, answer, words, now)
+                    self._store.answered(rollout.id, ask.wave, ask.gate, answer, words, since[ask.wave])
             return mine
 
     def run(self, ident: int, number: int, attempt: int) -> None:

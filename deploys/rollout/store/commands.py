@@ -9,6 +9,7 @@ from typing import Literal
 from deploys.refusal import Refusal
 from deploys.rollout.model import Answer, Kind, OnFail, State, UnitState, Verdict, WaveState
 from deploys.rollout.store.database import Connection
+from deploys.rollout.store.had import begun
 from deploys.rollout.store.rows import spec_from_text, spec_to_text
 from deploys.rollout.store.store import Store
 from deploys.rollout.store.write import add_units, audited, become, enter, lock
@@ -53,6 +54,10 @@ class Commands:
             "DELETE FROM answer WHERE rollout = ? AND answer <> ? AND wave IN"
             " (SELECT number FROM wave WHERE rollout = ? AND state = ?)",
             (ident, Answer.FAIL, ident, WaveState.GATES),
+        )
+        # What was asked before is not an answer now.
+        db.execute(
+            "UPDATE wave SET since = ? WHERE rollout = ? AND state = ?", (at.isoformat(), ident, WaveState.GATES)
         )
         become(db, ident, State.RUNNING, f"by {self._who}", at)
         return "it goes on"
@@ -130,9 +135,16 @@ def _require_last(db: Connection, ident: int) -> None:
         " WHERE host.rollout = ? AND newest.rollout > ? ORDER BY newest.rollout DESC, newest.name LIMIT 1",
         (ident, ident),
     ).fetchone()
-    if later is not None:
+    found = (later["name"], later["rollout"]) if later is not None else _begun_later(db, ident)
+    if found is not None:
+        name, number = found
         message = (
-            f"rollout {later['rollout']} has been at {later['name']} since, and what it brought would be lost: "
+            f"rollout {number} has been at {name} since, and what it brought would be lost: "
             f"roll out the commit that the hosts of rollout {ident} are to have"
         )
         raise Refusal(message)
+
+
+def _begun_later(db: Connection, ident: int) -> tuple[str, int] | None:
+    mine = {row["name"] for row in db.execute("SELECT name FROM host WHERE rollout = ?", (ident,))}
+    return next(((name, number) for name, number in begun(db).items() if number > ident and name in mine), None)

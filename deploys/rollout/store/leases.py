@@ -14,7 +14,7 @@ from deploys.rollout.store.database import Connection
 from deploys.rollout.store.rows import HostResult, Unit, unit_of
 from deploys.rollout.store.store import Opens, Store
 from deploys.rollout.store.view import view_of
-from deploys.rollout.store.write import audited
+from deploys.rollout.store.write import audited, new_token, put_back
 
 GONE_SECONDS = 60.0
 """From the last word of a machine until its units are somebody else's."""
@@ -61,8 +61,7 @@ def claim(store: Store, told: tuple[int, int, int], machine: str, opens: Opens) 
         unit = unit_of(row)
         if row["holder"] == "" and not _may_begin(store, db, unit, opens):
             # Nobody has begun it: it is as if it had not been started.
-            db.execute("UPDATE unit SET state = ?, attempt = attempt - 1 WHERE id = ?", (UnitState.PENDING, unit.id))
-            audited(db, ident, store.database.now(db), "", "unit put back", unit.key)
+            put_back(db, unit, store.database.now(db))
             store.dispatch.wake(db, ident)
             return None
         db.execute("UPDATE unit SET holder = ? WHERE id = ?", (machine, unit.id))
@@ -128,8 +127,8 @@ def take_over(store: Store, seconds: float) -> list[str]:
 def _once_more(store: Store, db: Connection, gone: Unit, words: str, now: datetime) -> str:
     unit = unit_of(
         db.execute(
-            "UPDATE unit SET attempt = attempt + 1, holder = '', started = ? WHERE id = ? RETURNING *",
-            (now.isoformat(), gone.id),
+            "UPDATE unit SET attempt = attempt + 1, holder = '', started = ?, token = ? WHERE id = ? RETURNING *",
+            (now.isoformat(), new_token(), gone.id),
         ).fetchone()
     )
     audited(db, unit.rollout, now, "", "unit started", f"{unit.key}: {' '.join(unit.hosts)}; {words}")

@@ -65,6 +65,7 @@ class Rollout:
     token: str = ""
     """Tells it from a rollout of the same number in other rows: such as those of before a backup was taken back."""
     whole: bool = False
+    """Also of those that were begun before this was written down."""
 
     @property
     def label(self) -> str:
@@ -83,7 +84,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Unit:
-    """Hosts that one run takes. `key` names this attempt among all runs there ever were; `token` is its rollout's."""
+    """Hosts that one run takes. `key` names this attempt among all runs there ever were, by a token of its own.
+
+    `busy` of its attempts came to nothing, as somebody else was changing the hosts.
+    """
 
     id: int
     rollout: int
@@ -92,6 +96,7 @@ class Unit:
     attempt: int
     hosts: tuple[str, ...]
     token: str = ""
+    busy: int = 0
 
     @property
     def key(self) -> str:
@@ -163,7 +168,9 @@ def rollout_of(row: Row) -> Rollout:
 def unit_of(row: Row) -> Unit:
     """What a row of `unit` says."""
     hosts = tuple(json.loads(row["hosts"]))
-    return Unit(row["id"], row["rollout"], row["wave"], Kind(row["kind"]), row["attempt"], hosts, row["token"])
+    return Unit(
+        row["id"], row["rollout"], row["wave"], Kind(row["kind"]), row["attempt"], hosts, row["token"], row["busy"]
+    )
 
 
 def spec_to_text(spec: Spec) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from deploys.rollout.store.outbox import Event, on_approval, told, wanted
 from deploys.rollout.store.plans import plan_rows
 from deploys.rollout.store.rows import Backoff, HostResult, New, Rollout, Unit, rollout_of, spec_to_text, unit_of
 from deploys.rollout.store.view import view_of
-from deploys.rollout.store.write import add_units, apply, audited, finish, lock
+from deploys.rollout.store.write import add_units, apply, audited, finish, lock, new_token, put_back
 
 Opens = Callable[[datetime], datetime | None]
 """When a rollout may go on by its windows."""
@@ -52,6 +51,8 @@ class Step:
     actions: Sequence[Action]
     started: Sequence[Unit]
     now: datetime
+    since: Mapping[int, datetime] = field(default_factory=dict)
+    """Of each wave: when it came into its state."""
 
 
 class Store:
@@ -97,7 +98,7 @@ class Store:
                 " token, whole) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (
                     when, new.inventory, new.revision, new.base, new.who, new.why, spec_to_text(new.spec), new.calendar,
-                    State.RUNNING, when, secrets.token_hex(4), int(new.whole),
+                    State.RUNNING, when, new_token(), int(new.whole),
                 ),
             ).fetchone()["id"]  # fmt: skip
             for number, wave in enumerate(new.waves):
@@ -164,12 +165,17 @@ class Store:
             started = apply(db, ident, actions, now)
             if started:
                 self.dispatch.start(db, started)
-            return Step(view.state, actions, started, now)
+            return Step(view.state, actions, started, now, {wave.number: wave.since for wave in view.waves})
 
     def running(self, ident: int) -> list[Unit]:
         """The units that are under way, also those whose controller has died."""
         rows = self.rows("SELECT * FROM unit WHERE rollout = ? AND state = ?", ident, UnitState.RUNNING)
         return [unit_of(row) for row in rows]
+
+    def put_back(self, unit: Unit) -> None:
+        """Have a unit that was started, and that nobody has begun, to come again."""
+        with self.writing(unit.rollout) as db:
+            put_back(db, unit, self.database.now(db))
 
     def finish(self, unit: Unit, results: Mapping[str, HostResult]) -> None:
         """Write down what came of a unit; a second time changes nothing."""
@@ -181,15 +187,15 @@ class Store:
         if finish(db, unit, results, self.database.now(db), self._backoff):
             self.dispatch.wake(db, unit.rollout)
 
-    def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str, asked: datetime) -> None:
-        """Write down what a gate says; the first answer counts, and none to a question of before the wave's gates.
+    def answered(self, ident: int, wave: int, gate: str, answer: Answer, words: str, since: datetime) -> None:
+        """Write down what a gate says; the first answer counts, and none to a question of before a retry or resume.
 
-        `asked` is when it was asked, by the time of the database.
+        `since` is when the wave had come to its gates when it was asked (`Step`).
         """
         with self.writing(ident) as db:
             at = self.database.now(db)
             row = db.execute("SELECT state, since FROM wave WHERE rollout = ? AND number = ?", (ident, wave)).fetchone()
-            if row["state"] != WaveState.GATES or datetime.fromisoformat(row["since"]) > asked:
+            if row["state"] != WaveState.GATES or datetime.fromisoformat(row["since"]) != since:
                 return
             done = db.execute(
                 "INSERT INTO answer (rollout, wave, gate, answer, words, at) VALUES (?, ?, ?, ?, ?, ?)"

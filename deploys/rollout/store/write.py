@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -37,10 +38,16 @@ def apply(db: Connection, ident: int, actions: Sequence[Action], at: datetime) -
     return started
 
 
+def new_token() -> str:
+    """Tells a rollout, or a run, from those of the same number in other rows: a copy may have been taken back."""
+    return secrets.token_hex(4)
+
+
 def _start(db: Connection, unit: int, at: datetime) -> Unit:
     row = db.execute(
-        "UPDATE unit SET state = ?, attempt = attempt + 1, started = ? WHERE id = ? AND state = ? RETURNING *",
-        (UnitState.RUNNING, at.isoformat(), unit, UnitState.PENDING),
+        "UPDATE unit SET state = ?, attempt = attempt + 1, started = ?, token = ? WHERE id = ? AND state = ?"
+        " RETURNING *",
+        (UnitState.RUNNING, at.isoformat(), new_token(), unit, UnitState.PENDING),
     ).fetchone()
     return unit_of(row)
 
@@ -50,11 +57,9 @@ def add_units(
     attempt: int = 0,
 ) -> None:  # fmt: skip
     """Units that are to come. `attempt`: of those that were begun already, as a part of another one."""
-    token = db.execute("SELECT token FROM rollout WHERE id = ?", (ident,)).fetchone()["token"]
     db.executemany(
-        "INSERT INTO unit (rollout, wave, kind, state, hosts, busy, due, attempt, token)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(ident, wave, kind, UnitState.PENDING, json.dumps(list(unit)), busy, due, attempt, token) for unit in units],
+        "INSERT INTO unit (rollout, wave, kind, state, hosts, busy, due, attempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(ident, wave, kind, UnitState.PENDING, json.dumps(list(unit)), busy, due, attempt) for unit in units],
     )
 
 
@@ -129,6 +134,18 @@ def become(db: Connection, ident: int, state: State, words: str, at: datetime) -
     on_state(db, ident, state, words, at)
     if state.ended:
         db.execute("DELETE FROM host_lock WHERE rollout = ?", (ident,))
+
+
+def put_back(db: Connection, unit: Unit, at: datetime) -> bool:
+    """Have a unit that was started, and that nobody has begun, to come again; False when it is under way no more."""
+    row = db.execute(
+        "UPDATE unit SET state = ?, attempt = attempt - 1, holder = '' WHERE id = ? AND attempt = ? AND state = ?"
+        " RETURNING id",
+        (UnitState.PENDING, unit.id, unit.attempt, UnitState.RUNNING),
+    ).fetchone()
+    if row is not None:
+        audited(db, unit.rollout, at, "", "unit put back", unit.key)
+    return row is not None
 
 
 def audited(db: Connection, ident: int, at: datetime, who: str, event: str, about: str) -> None:
