@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import psycopg
 import pytest
 
 from deploys.rollout.engine.shared import store_at
 from deploys.rollout.model import Spec, State
 from deploys.rollout.place import DATABASE
+from deploys.rollout.store.leases import machines
 from deploys.rollout.store.reports import audit
 from tests.rollout import postgres
 from tests.rollout.played import ROOT, SOON, World, patiently
@@ -42,12 +44,12 @@ def workers(world, prepared, tmp_path):
     """Starts workers; they are killed at the end."""
     running = []
 
-    def start(name: str, machine: str = "one", gone: str = LONG) -> subprocess.Popen[bytes]:
+    def start(name: str, machine: str = "one", gone: str = LONG, more: str = "") -> subprocess.Popen[bytes]:
         (tmp_path / machine).mkdir(exist_ok=True)
         command = [sys.executable, "-m", "tests.rollout.played", world.place.state, tmp_path / machine, name, gone]
         with (tmp_path / f"{name}.out").open("ab") as out:
             found = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, DATABASE: prepared}, stdout=out, stderr=out,
+                command, cwd=ROOT, env={**os.environ, DATABASE: prepared + more}, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
         running.append(found)
@@ -98,6 +100,22 @@ def test_a_machine_that_is_gone_is_replaced_and_never_meets_its_own_runs(world, 
         assert [word for _, word, _ in found] == ["begin", "end"] * 2, "one after the other"
         assert len({key for _, _, key in found}) == 2
     assert any("was not heard of for 1 s" in about for *_, about in audit(world.store, ident))
+
+
+def test_a_row_that_somebody_holds_stops_its_rollout_alone(world, workers, prepared, tmp_path) -> None:
+    ident = world.begin([[1]], Spec(approvals=frozenset({0})))
+    # So that a worker waits for it for good.
+    first = workers("first", more="&options=-c%20lock_timeout%3D0")
+    patiently(lambda: machines(world.store, 60), 30, tmp_path)
+    with psycopg.connect(prepared) as cut_off, psycopg.connect(prepared, autocommit=True) as looks:
+        cut_off.execute("SELECT id FROM rollout WHERE id = %s FOR UPDATE", (ident,))
+        patiently(lambda: looks.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone(), 30)
+        other = world.begin([[1]], prefix="db")
+        patiently(lambda: world.store.rollout(other).state is State.DONE, 30, tmp_path)
+        asked = world.store.now()
+        patiently(lambda: world.store.rows("SELECT 1 FROM machine WHERE seen > ?", asked.isoformat()), 10, tmp_path)
+        first.terminate()
+        assert first.wait(20) == 0
 
 
 def test_killed_at_any_moment_nothing_is_lost_repeated_or_overlaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,10 +12,11 @@ from deploys.rollout.decide import Ask
 from deploys.rollout.model import Answer, Kind, Spec, State, Verdict
 from deploys.rollout.plan import HostPlan, Step
 from deploys.rollout.store.commands import Commands
-from deploys.rollout.store.leases import claim, heard_of, take_over
+from deploys.rollout.store.leases import claim, heard_of, take_over, tell_again
 from deploys.rollout.store.plans import plans_of
 from deploys.rollout.store.reports import audit, progress
 from deploys.rollout.store.rows import HostResult
+from deploys.rollout.store.store import Nobody
 from tests.rollout.played import new, since
 from tests.rollout.test_stores import BUSY, OK, now, started
 
@@ -110,6 +112,84 @@ def test_an_answer_to_a_question_of_before_a_retry_does_not_count(store) -> None
     store.answered(ident, 0, "second", Answer.PASS, "later still", asked)
     asks = [action for action in store.step(ident, now).actions if isinstance(action, Ask)]
     assert [each.gate for each in asks] == ["first", "second"]
+
+
+@pytest.mark.parametrize("word", ["abort", "pause"])
+def test_what_nobody_takes_does_not_keep_a_rollout_after_a_word(store, word) -> None:
+    ident = store.create(new([[1, 1, 1]], Spec(parallel=3)))
+    first, second, third = started(store, ident)
+    claim(store, (ident, first.id, first.attempt), "one", now)
+    tell_again(store)
+    assert len(store.running(ident)) == 3
+    Commands(store, "ann").say(ident, word)
+    tell_again(store)
+    assert store.running(ident) == [first]
+    assert [about for *_, event, about in audit(store, ident) if event == "unit put back"] == [second.key, third.key]
+    store.finish(first, dict.fromkeys(first.hosts, OK))
+    started(store, ident)
+    assert store.rollout(ident).state is (State.ABORTED if word == "abort" else State.PAUSED)
+
+
+@pytest.mark.parametrize("by", ["claim", "sweep"])
+def test_hosts_of_a_cut_off_run_that_nobody_begins_again_end_as_unknown(store, by) -> None:
+    ident = store.create(new([[1]]))
+    (unit,) = started(store, ident)
+    claim(store, (ident, unit.id, unit.attempt), "one", now)
+    gone(store, "one")
+    take_over(store, 60)
+    (again,) = store.running(ident)
+    Commands(store, "ann").say(ident, "abort")
+    if by == "claim":
+        assert claim(store, (ident, again.id, again.attempt), "two", now) is None
+    else:
+        tell_again(store)
+    started(store, ident)
+    assert store.rollout(ident).state is State.ABORTED
+    (unwell,) = progress(store, ident).unwell
+    assert (unwell.host, unwell.verdict) == ("web-0", "unknown")
+    assert "an earlier attempt of its run may have changed it" in unwell.words
+
+
+def test_units_that_wait_for_a_free_worker_are_not_told_with_every_sweep(store) -> None:
+    told: list[int] = []
+    ident = store.create(new([[1, 1]], Spec(parallel=2)))
+    units = started(store, ident)
+    store.dispatch = Told(told)
+    tell_again(store)
+    assert told == []
+    with store.writing() as db:
+        db.execute("UPDATE unit SET started = '2000-01-01T00:00:00+00:00'")
+    for _ in range(3):
+        tell_again(store)
+    assert told == [unit.id for unit in units]
+
+
+class Told(Nobody):
+    """Notes the units that workers are told of."""
+
+    def __init__(self, told: list[int]) -> None:
+        self._told = told
+
+    def start(self, db, units) -> None:  # noqa: ARG002 - as Dispatch
+        self._told += [unit.id for unit in units]
+
+
+def test_a_rollout_of_another_version_does_not_keep_the_units_of_others(store) -> None:
+    idents = [store.create(new([[1]], prefix=prefix)) for prefix in ("web", "db")]
+    units = [started(store, ident)[0] for ident in idents]
+    for unit in units:
+        claim(store, (unit.rollout, unit.id, unit.attempt), "one", now)
+    gone(store, "one")
+    with store.writing() as db:
+        db.execute("UPDATE rollout SET spec = ? WHERE id = ?", (json.dumps({"version": 99}), idents[0]))
+    first, second = take_over(store, 60)
+    assert first.startswith(f"runs that one had of rollout {idents[0]} are left to others: this rollout was begun by")
+    assert second.endswith("once more: one was not heard of for 60 s")
+    assert store.running(idents[0]) == [units[0]]
+    with store.writing() as db:
+        db.execute("UPDATE unit SET holder = '', started = '2000-01-01T00:00:00+00:00'")
+    tell_again(store)
+    assert [len(store.running(ident)) for ident in idents] == [1, 1]
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FAILED])

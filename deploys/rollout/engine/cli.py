@@ -86,6 +86,10 @@ def work(
 
 def worker_store(conninfo: str, backoff: Backoff | None = None, tell: Tell = _SAYING) -> Store:
     """The rollouts there; a worker that is started before its database waits for it."""
+    # It has gevent make greenlets of threads. psycopg looks for that when it is imported: with a way to wait of its own
+    # one row that somebody else holds would stop the whole worker.
+    import pyinfra_cli  # noqa: F401, PLC0415 - `database` needs nothing of it
+
     last = ""
     while True:
         try:

@@ -24,7 +24,7 @@ from procrastinate.schema import SchemaManager
 from deploys.refusal import Refusal
 from deploys.rollout.engine.threads import in_thread
 from deploys.rollout.local import LOOK_SECONDS
-from deploys.rollout.store.database import Unanswered
+from deploys.rollout.store.database import Locked, Unanswered
 from deploys.rollout.store.postgres import Postgres, Session
 from deploys.rollout.store.rows import Unit
 
@@ -47,7 +47,11 @@ class Jobs:
     def start(self, db: Any, units: Sequence[Unit]) -> None:  # noqa: ANN401 - a Session
         """Units are to be carried out."""
         told = [{"ident": unit.rollout, "number": unit.id, "attempt": unit.attempt} for unit in units]
-        self._defer(db, "run", UNITS, told)
+        query = "SELECT args FROM procrastinate_jobs WHERE queue_name = ? AND status = 'todo'"
+        waiting = [row["args"] for row in db.execute(query, (UNITS,))]
+        # All workers may be at other units for long: who is told all the same does not find it any sooner.
+        if new := [each for each in told if each not in waiting]:
+            self._defer(db, "run", UNITS, new)
 
     def wake(self, db: Any, ident: int) -> None:  # noqa: ANN401 - a Session
         """A rollout may go on."""
@@ -112,6 +116,7 @@ class _Server:
     def __init__(self, database: Postgres, work: Work, name: str, units: int, tell: Callable[[str], None]) -> None:
         self._database, self._work = database, work
         self._name, self._units, self._tell = name, units, tell
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         stop = asyncio.create_task(_stopped())
@@ -182,6 +187,11 @@ class _Server:
         """What goes wrong is told; what was not done is told again by the next sweep."""
         try:
             await asyncio.wrap_future(in_thread(work, about))
+        except Locked as error:
+            # Once, as it is tried with every sweep.
+            if (sentence := f"{about}: {error}") not in self._told:
+                self._told.add(sentence)
+                self._tell(sentence)
         except Unanswered:
             pass
         except Exception as error:  # noqa: BLE001 - one rollout's trouble is not the others'

@@ -80,11 +80,15 @@ class Work:
         opens = Calendar.model_validate_json(rollout.calendar).opens
         unit = claim(self._store, (ident, number, attempt), self._machine, opens)
         if unit is not None:
-            self._carry_out(rollout, unit)
+            with self._only_waiter(unit) as mine:
+                if mine:
+                    self._end(rollout, unit)
 
     def _go_on(self, unit: Unit) -> None:
-        if rollout := self._known(unit.rollout):
-            self._carry_out(rollout, unit)
+        """Wait for what a worker of this machine has begun, unless somebody does: most of the time."""
+        with self._only_waiter(unit) as mine:
+            if mine and (rollout := self._known(unit.rollout)):
+                self._end(rollout, unit)
 
     def _known(self, ident: int) -> Rollout | None:
         """A rollout, unless it is for a worker of another version."""
@@ -96,18 +100,15 @@ class Work:
             self._once(f"rollout {ident} is left to others: {refusal}")
             return None
 
-    def _carry_out(self, rollout: Rollout, unit: Unit) -> None:
-        with self._only_waiter(unit) as mine:
-            if not mine:
-                return
-            results = self._results(rollout, unit)
-            # The run is over, and that is known here alone: it is written down as soon as there is a database again.
-            while True:
-                try:
-                    self._store.finish(unit, results)
-                    break
-                except Unanswered:
-                    time.sleep(LOOK_SECONDS)
+    def _end(self, rollout: Rollout, unit: Unit) -> None:
+        results = self._results(rollout, unit)
+        # The run is over, and that is known here alone: it is written down as soon as there is a database again.
+        while True:
+            try:
+                self._store.finish(unit, results)
+                break
+            except Unanswered:
+                time.sleep(LOOK_SECONDS)
 
     def _results(self, rollout: Rollout, unit: Unit) -> dict[str, HostResult]:
         known = known_of(self._store.rows, unit)
@@ -155,7 +156,7 @@ class Work:
         # After an outage of the database everybody has the time to be heard of first.
         if self._since is not None and time.monotonic() - self._since > self._gone:
             for sentence in take_over(self._store, self._gone):
-                self._tell(sentence)
+                self._once(sentence)
 
     def _once(self, sentence: str) -> None:
         if sentence not in self._told:

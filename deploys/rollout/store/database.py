@@ -14,6 +14,10 @@ class Unanswered(Refusal):
     """The database is not there, or went away; what was asked for last may be done or not."""
 
 
+class Locked(Unanswered):
+    """Somebody else holds what was asked for, and did not let go of it: nothing was done."""
+
+
 class Row(Protocol):
     """A row: `row["name"]`, `row[0]`, `tuple(row)`."""
 

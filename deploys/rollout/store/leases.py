@@ -6,11 +6,13 @@ nothing has been heard of the machine for long enough, the unit is somebody else
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 
+from deploys.refusal import Refusal
 from deploys.rollout.decide import may_begin
 from deploys.rollout.model import UnitState, Verdict
-from deploys.rollout.store.database import Connection
+from deploys.rollout.store.database import Connection, Locked, Row, Unanswered
 from deploys.rollout.store.rows import HostResult, Unit, unit_of
 from deploys.rollout.store.store import Opens, Store
 from deploys.rollout.store.view import view_of
@@ -60,12 +62,22 @@ def claim(store: Store, told: tuple[int, int, int], machine: str, opens: Opens) 
             return None
         unit = unit_of(row)
         if row["holder"] == "" and not _may_begin(store, db, unit, opens):
-            # Nobody has begun it: it is as if it had not been started.
-            put_back(db, unit, store.database.now(db))
-            store.dispatch.wake(db, ident)
+            _not_begun(store, db, unit)
             return None
         db.execute("UPDATE unit SET holder = ? WHERE id = ?", (machine, unit.id))
         return unit
+
+
+def _not_begun(store: Store, db: Connection, unit: Unit) -> None:
+    """Nobody has begun it, and nobody is to: it is as if it had not been started."""
+    aborted = db.execute("SELECT abort FROM rollout WHERE id = ?", (unit.rollout,)).fetchone()["abort"]
+    if aborted and unit.attempt > 1:
+        # An earlier attempt was begun, and no later one will say what came of it.
+        words = "an earlier attempt of its run may have changed it, and the rollout begins nothing more"
+        store.finish_within(db, unit, dict.fromkeys(unit.hosts, HostResult(Verdict.UNKNOWN, words=words)))
+        return
+    put_back(db, unit, store.database.now(db))
+    store.dispatch.wake(db, unit.rollout)
 
 
 def _may_begin(store: Store, db: Connection, unit: Unit, opens: Opens) -> bool:
@@ -80,21 +92,48 @@ def held(store: Store, machine: str) -> list[Unit]:
 
 
 def tell_again(store: Store) -> None:
-    """Units whose word was lost (who had it was killed before it took them), and rollouts that may go on."""
-    before = (store.now() - timedelta(seconds=UNCLAIMED_SECONDS)).isoformat()
-    rows = store.rows(f"SELECT * FROM unit WHERE {_RUNNING} AND holder = '' AND started < ?", before)  # noqa: S608 - ours
+    """Units whose word was lost (who had it was killed before it took them), and rollouts that may go on.
+
+    Those that nobody has taken, and that their rollout may not begin any more, are put back: it would wait for them
+    until a worker is free.
+    """
+    unclaimed = store.rows(f"SELECT DISTINCT rollout FROM unit WHERE {_RUNNING} AND holder = ''")  # noqa: S608 - ours
+    for row in unclaimed:
+        # One that somebody holds must not keep the others; the next sweep comes to it again.
+        with contextlib.suppress(Locked), store.writing(row["rollout"]) as db:
+            _look_at_unclaimed(store, db, row["rollout"])
     going = store.unfinished()
     with store.writing() as db:
-        if rows:
-            store.dispatch.start(db, [unit_of(row) for row in rows])
         for ident in going:
             store.dispatch.wake(db, ident)
+
+
+def _look_at_unclaimed(store: Store, db: Connection, ident: int) -> None:
+    now = store.database.now(db)
+    view = None
+    # Of another version's a worker of that version says whether they may begin.
+    with contextlib.suppress(Refusal):
+        # Their windows were asked when they were started.
+        view = view_of(db, ident, now, now)
+    before, again = (now - timedelta(seconds=UNCLAIMED_SECONDS)).isoformat(), []
+    query = f"SELECT * FROM unit WHERE rollout = ? AND {_RUNNING} AND holder = '' ORDER BY id"  # noqa: S608 - ours
+    for row in db.execute(query, (ident,)).fetchall():
+        unit = unit_of(row)
+        if view and not may_begin(view, unit.wave, unit.kind, now):
+            _not_begun(store, db, unit)
+        elif row["started"] < before:
+            again.append(unit)
+    if again:
+        # Told anew, and so not with each sweep: all workers may be at other units.
+        db.executemany("UPDATE unit SET started = ? WHERE id = ?", [(now.isoformat(), unit.id) for unit in again])
+        store.dispatch.start(db, again)
 
 
 def take_over(store: Store, seconds: float) -> list[str]:
     """Start the units of machines that were not heard of for so long once more; returns sentences.
 
-    Where their rollout may begin nothing more, their hosts end as unknown: nobody knows how far they came.
+    Where their rollout may begin nothing more, their hosts end as unknown: nobody knows how far they came. Those of
+    another version's rollout are left to a worker of that version.
     """
     told = []
     since = (store.now() - timedelta(seconds=seconds)).isoformat()
@@ -103,25 +142,35 @@ def take_over(store: Store, seconds: float) -> list[str]:
         f" WHERE unit.{_RUNNING} AND holder <> '' AND (seen IS NULL OR seen < ?) ORDER BY unit.id"
     )
     for row in store.rows(query, since):
-        with store.writing(row["rollout"]) as db:
-            now = store.database.now(db)
-            gone = db.execute(
-                f"SELECT * FROM unit WHERE id = ? AND attempt = ? AND holder = ? AND {_RUNNING} AND NOT EXISTS"  # noqa: S608 - ours
-                " (SELECT 1 FROM machine WHERE name = ? AND seen >= ?)",
-                (row["id"], row["attempt"], row["holder"], row["holder"], since),
-            ).fetchone()
-            if gone is None:
-                continue
-            unit = unit_of(gone)
-            words = f"{row['holder']} was not heard of for {seconds:g} s"
-            # Its windows were asked when it was begun.
-            if _may_begin(store, db, unit, lambda moment: moment):
-                told.append(f"run {_once_more(store, db, unit, words, now)}, once more: {words}")
-            else:
-                lost = HostResult(Verdict.UNKNOWN, words=f"{words}, and the rollout begins nothing more")
-                store.finish_within(db, unit, dict.fromkeys(unit.hosts, lost))
-                told.append(f"run {unit.key} is given up: {words}")
+        try:
+            with store.writing(row["rollout"]) as db:
+                sentence = _taken_over(store, db, row, since, f"{row['holder']} was not heard of for {seconds:g} s")
+        except Refusal as refusal:
+            if isinstance(refusal, Unanswered) and not isinstance(refusal, Locked):
+                raise
+            # It is about one rollout alone; the next sweep comes to it again.
+            sentence = f"runs that {row['holder']} had of rollout {row['rollout']} are left to others: {refusal}"
+        if sentence and sentence not in told:
+            told.append(sentence)
     return told
+
+
+def _taken_over(store: Store, db: Connection, row: Row, since: str, words: str) -> str:
+    """Take a unit from a machine that is gone; what was done, or nothing where it was heard of meanwhile."""
+    gone = db.execute(
+        f"SELECT * FROM unit WHERE id = ? AND attempt = ? AND holder = ? AND {_RUNNING} AND NOT EXISTS"  # noqa: S608 - ours
+        " (SELECT 1 FROM machine WHERE name = ? AND seen >= ?)",
+        (row["id"], row["attempt"], row["holder"], row["holder"], since),
+    ).fetchone()
+    if gone is None:
+        return ""
+    unit = unit_of(gone)
+    # Its windows were asked when it was begun.
+    if _may_begin(store, db, unit, lambda moment: moment):
+        return f"run {_once_more(store, db, unit, words, store.database.now(db))}, once more: {words}"
+    lost = HostResult(Verdict.UNKNOWN, words=f"{words}, and the rollout begins nothing more")
+    store.finish_within(db, unit, dict.fromkeys(unit.hosts, lost))
+    return f"run {unit.key} is given up: {words}"
 
 
 def _once_more(store: Store, db: Connection, gone: Unit, words: str, now: datetime) -> str:

@@ -12,10 +12,32 @@ import psycopg
 from psycopg import conninfo as libpq
 
 from deploys.refusal import Refusal
-from deploys.rollout.store.database import Unanswered
+from deploys.rollout.store.database import Locked, Unanswered
 from deploys.rollout.store.schema import VERSION, require_known, upgrade
 
 CONNECT_SECONDS = 10
+LOCK_SECONDS = 10
+"""How long a transaction waits for another one that has what it asks for."""
+IDLE_SECONDS = 30
+"""After which a transaction ends of which nothing is heard: its machine may be cut off."""
+_NETWORK: dict[str, Any] = {
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000,
+}  # fmt: skip
+"""How libpq notices that the server is gone, in seconds and milliseconds."""
+_SESSION = {
+    "lock_timeout": f"{LOCK_SECONDS}s", "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    # How the server notices that a worker is gone: until then its gates are nobody else's to ask.
+    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+}  # fmt: skip
+_SET = """
+SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS ours (name, value)
+JOIN pg_settings USING (name) WHERE source NOT IN ('client', 'user', 'database', 'database user')
+"""
+"""What was given for us (in the address, or for the role or the database) stays."""
+_GONE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
+_KEPT = 8
+"""Connections that wait for their next use."""
 _GATES = 0x70686F74
 """The first half of the number of an advisory lock: those of gates."""
 _SCHEMA_LOCK = 0x70686F74_736368
@@ -82,6 +104,7 @@ class Postgres:
         self.conninfo = libpq.make_conninfo(
             conninfo, connect_timeout=known.get("connect_timeout", CONNECT_SECONDS),
             application_name=known.get("application_name", "photon-fleet"),
+            **{name: known.get(name, value) for name, value in _NETWORK.items()},
         )  # fmt: skip
         if "@" in str(known.get("host") or "")[1:]:
             # It is the end of a password, and would be in every sentence.
@@ -173,7 +196,13 @@ class Postgres:
         try:
             db = self._taken()
             yield db
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.errors.LockNotAvailable:
+            message = (
+                f"{self.name}: somebody else has held for too long what this was to change, and nothing was changed "
+                "(pg_stat_activity says who; one that was cut off is ended after half a minute)"
+            )
+            raise Locked(message) from None
+        except _GONE as error:
             self._forget()
             if db is not None:
                 db.raw.close()
@@ -188,14 +217,18 @@ class Postgres:
         with self._mutex:
             if self._idle:
                 return self._idle.pop()
-        return Session(psycopg.connect(self.conninfo, autocommit=True, row_factory=_rows))
+        raw = psycopg.connect(self.conninfo, autocommit=True, row_factory=_rows)
+        # Not as libpq's `options`: those that were given would be lost, and poolers refuse them.
+        raw.execute(_SET, (list(_SESSION), list(_SESSION.values())))
+        return Session(raw)
 
     def _put_back(self, db: Session) -> None:
         if db.raw.info.transaction_status is psycopg.pq.TransactionStatus.IDLE:
             with self._mutex:
-                self._idle.append(db)
-        else:
-            db.raw.close()
+                if len(self._idle) < _KEPT:
+                    self._idle.append(db)
+                    return
+        db.raw.close()
 
     def _forget(self) -> None:
         """Those that wait are of a server that is gone."""
