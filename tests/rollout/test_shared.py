@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from errno import ENOSPC
 from pathlib import Path
 
 import psycopg
@@ -26,8 +27,9 @@ from deploys.rollout.results import read_results, write_results
 from deploys.rollout.store import store as store_module
 from deploys.rollout.store import write
 from deploys.rollout.store.commands import Commands
-from deploys.rollout.store.leases import heard_of
+from deploys.rollout.store.leases import claim, heard_of
 from deploys.rollout.store.postgres import Postgres
+from deploys.rollout.store.reports import audit
 from deploys.rollout.store.rows import HostResult
 from deploys.rollout.store.schema import VERSION
 from tests.rollout.played import ROOT, SOON, Played, World, new
@@ -154,6 +156,35 @@ def test_a_gate_is_asked_once_however_many_workers_look(prepared, tmp_path) -> N
     first.join()
     assert len(asked) == 1
     assert world.store.rollout(ident).state is State.DONE
+
+
+class Full(Played):
+    """A machine whose disk is full."""
+
+    def run(self, *_) -> dict[str, HostResult]:
+        raise OSError(ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_full_disk_is_told_once_and_what_is_not_begun_is_tried_elsewhere(prepared, tmp_path, begun) -> None:
+    store, told = store_at(prepared, SOON), []
+    ident = store.create(new([[1]]))
+    work = Work(store, Full(ROOT, tmp_path), lambda *_: (Answer.PASS, ""), told.append)
+    work.tick(ident)
+    (unit,) = store.running(ident)
+    claim(store, (ident, unit.id, unit.attempt), Full(ROOT, tmp_path).machine, lambda now: now)
+    if begun:
+        (tmp_path / "runs").mkdir()
+        (tmp_path / f"runs/{unit.key}.begun").touch()
+    for _ in range(2):
+        work._go_on(unit)
+    assert len(told) == 1
+    assert "No space left on device" in told[0]
+    assert store.running(ident) == ([unit] if begun else [])
+    busy = [about for *_, event, about in audit(store, ident) if event == "busy"]
+    assert [about.partition(" cannot begin the run: ")[2] for about in busy] == (
+        [] if begun else ["[Errno 28] No space left on device"]
+    )
 
 
 def test_the_word_to_workers_is_of_the_transaction(prepared) -> None:

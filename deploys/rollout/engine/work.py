@@ -86,9 +86,12 @@ class Work:
 
     def _go_on(self, unit: Unit) -> None:
         """Wait for what a worker of this machine has begun, unless somebody does: most of the time."""
-        with self._only_waiter(unit) as mine:
-            if mine and (rollout := self._known(unit.rollout)):
-                self._end(rollout, unit)
+        try:
+            with self._only_waiter(unit) as mine:
+                if mine and (rollout := self._known(unit.rollout)):
+                    self._end(rollout, unit)
+        except OSError as error:
+            self._once(f"run {unit.key} is not waited for ({error}); that is tried again until it can be")
 
     def _known(self, ident: int) -> Rollout | None:
         """A rollout, unless it is for a worker of another version."""
@@ -113,15 +116,18 @@ class Work:
     def _results(self, rollout: Rollout, unit: Unit) -> dict[str, HostResult]:
         known = known_of(self._store.rows, unit)
         try:
-            return self._place.run(rollout, unit, *known)
-        except Refusal:
-            pass
-        try:
-            # The commit may be younger than the clone.
-            git(self._place.repository, "fetch", "--quiet", "--all")
-            return self._place.run(rollout, unit, *known)
-        except Refusal as refusal:
-            words = f"{self._machine} cannot begin the run: {refusal}"
+            try:
+                return self._place.run(rollout, unit, *known)
+            except Refusal:
+                # The commit may be younger than the clone.
+                git(self._place.repository, "fetch", "--quiet", "--all")
+                return self._place.run(rollout, unit, *known)
+        except (Refusal, OSError) as error:
+            if isinstance(error, OSError) and self._place.has_begun(unit):
+                # What came of it is known once it can be read.
+                raise
+            words = f"{self._machine} cannot begin the run: {error}"
+            self._once(words)
             return dict.fromkeys(unit.hosts, HostResult(Verdict.BUSY, words=words))
 
     @contextlib.contextmanager
