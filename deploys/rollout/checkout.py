@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from deploys.refusal import Refusal
+from deploys.rollout.processes import ended_within
 
 GIT_SECONDS = 60.0
 CHECKOUT_SECONDS = 1200.0
@@ -37,57 +36,72 @@ def checked_out(repository: Path, state: Path, revision: str) -> Path:
         Refusal: there is no such commit, or it cannot be checked out.
     """
     path = state / "trees" / revision
-    if not _is_whole(path):
+    last: float | None = None
+    while not _is_whole(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Several units, and several workers, may be the first to need it.
-        with _alone(state / "trees.lock"):
-            if not _is_whole(path):
-                with _making(state / f"making-{revision}.lock") as held:
-                    _make(repository, path, revision, held)
+        if not _tried(repository, state, path):
+            last = last or time.monotonic() + CHECKOUT_SECONDS
+            if time.monotonic() > last:
+                lock = _lock_of(state, revision)
+                message = f"git worktree: another process holds {lock}: find it (fuser {lock}), and end it"
+                raise Refusal(message)
+            time.sleep(_LOOK_SECONDS)
     return path
+
+
+def _lock_of(state: Path, revision: str) -> Path:
+    return state / f"making-{revision}.lock"
+
+
+def _tried(repository: Path, state: Path, path: Path) -> bool:
+    """Make a checkout; False while something else holds its own lock.
+
+    It is not waited for here, with the lock of all: the checkouts of other commits would wait as well.
+    """
+    # Several units, and several workers, may be the first to need it.
+    with _alone(state / "trees.lock"), _making(_lock_of(state, path.name)) as held:
+        if held is None:
+            return False
+        if not _is_whole(path):
+            _make(repository, path, path.name, held)
+    return True
 
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock against other processes and threads."""
     with path.open("w") as lock:
-        _locked(lock, math.inf)
+        # Not inside flock(2): pyinfra has gevent make threads of greenlets, and one that waited there would stop the
+        # one that has the lock, and with it the worker.
+        while not _locked(lock):
+            time.sleep(_LOOK_SECONDS)
         yield
 
 
-def _locked(lock: IO[str], seconds: float) -> bool:
-    """Take a lock; False when somebody holds it for so long.
-
-    Not inside flock(2): pyinfra has gevent make threads of greenlets, and one that waited there would stop the one that
-    has the lock, and with it the worker.
-    """
-    last = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > last:
-                return False
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return True
+def _locked(lock: IO[str]) -> bool:
+    """Take a lock; False when somebody holds it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
-def _making(path: Path) -> Iterator[int]:
+def _making(path: Path) -> Iterator[int | None]:
     """Hold a lock that git inherits: one whose controller was killed goes on, and is not to be met half-way.
 
-    It is of one commit alone, as what a hook of git's has started may hold it for good.
-
-    Raises:
-        Refusal: somebody holds it for too long.
+    It is of one commit alone, as what a hook of git's has started may hold it for good. None when somebody holds it.
     """
     with path.open("w") as lock:
-        if not _locked(lock, CHECKOUT_SECONDS):
-            message = f"git worktree: another process holds {path}: find it (fuser {path}), and end it"
-            raise Refusal(message)
-        yield lock.fileno()
-    path.unlink()
+        if not _locked(lock):
+            yield None
+            return
+        try:
+            yield lock.fileno()
+        finally:
+            # Our git has ended, well or not: who holds the lock from here on is no git, and need not be waited for.
+            path.unlink(missing_ok=True)
 
 
 def remove(repository: Path, path: Path) -> None:
@@ -163,28 +177,18 @@ def git(repository: Path, *words: str, seconds: float | None = None, held: Seque
         Refusal: it fails, with its words.
     """
     limit = GIT_SECONDS if seconds is None else seconds
+    # Whoever is asked for a password by a rollout is not there.
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        # Whoever is asked for a password by a rollout is not there.
-        process = subprocess.Popen(
-            ["git", "-C", str(repository), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, start_new_session=True,
-            pass_fds=held,
-        )  # fmt: skip
-    except OSError as error:
-        message = f"git {words[0]}: {error}"
-        raise Refusal(message) from error
-    try:
-        out, err = process.communicate(timeout=limit)
+        # Killed with all that it has started: they would go on with what is given up here.
+        done = ended_within(limit, ["git", "-C", str(repository), *words], env=env, held=held, alone=True)
     except subprocess.TimeoutExpired as error:
         message = f"git {words[0]}: no end within {limit:g} s"
         raise Refusal(message) from error
-    finally:
-        if process.returncode is None:
-            # With all that it has started: they would go on with what is given up here.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode:
-        message = f"git {words[0]}: {err.strip() or out.strip()}"
+    except OSError as error:
+        message = f"git {words[0]}: {error}"
+        raise Refusal(message) from error
+    if done.status:
+        message = f"git {words[0]}: {done.err.strip() or done.out.strip()}"
         raise Refusal(message)
-    return out.strip()
+    return done.out.strip()

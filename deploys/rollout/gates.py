@@ -6,7 +6,6 @@ import http.client
 import json
 import math
 import os
-import signal
 import statistics
 import subprocess
 import urllib.error
@@ -14,12 +13,15 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deploys.policies.secret import Secret
 from deploys.refusal import Refusal
+from deploys.rollout.engine.threads import in_thread
 from deploys.rollout.gate_kinds import CompareGate, bearer, no_answer, short
 from deploys.rollout.model import Answer, WaveHosts
+from deploys.rollout.processes import ended_within
 from deploys.rollout.settings import CommandGate, Gate, HttpGate, SilenceGate
 
 CANNOT_TELL = 75
@@ -54,24 +56,17 @@ def asked(inventory: str, gates: Sequence[Gate], gate: str, wave: WaveHosts) -> 
 
 
 def _command(gate: CommandGate, wave: WaveHosts) -> tuple[Answer, str]:
+    names = "".join(f"{name}\n" for name in wave.hosts)
     try:
-        process = subprocess.Popen(
-            list(gate.command), env=_told(wave), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
+        done = ended_within(gate.seconds, gate.command, given=names, env=_told(wave), alone=True)
+    except subprocess.TimeoutExpired:
+        return Answer.INCONCLUSIVE, f"no end within {gate.seconds:g} s"
     except OSError as error:
         return Answer.INCONCLUSIVE, f"{gate.command[0]}: {error.strerror or error}"
-    try:
-        out, err = process.communicate("".join(f"{name}\n" for name in wave.hosts), timeout=gate.seconds)
-    except subprocess.TimeoutExpired:
-        # With all that it has started: they would hold its output open.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return Answer.INCONCLUSIVE, f"no end within {gate.seconds:g} s"
-    words = short((out.strip() or err.strip()).rpartition("\n")[2])
-    if process.returncode in {0, CANNOT_TELL}:
-        return (Answer.INCONCLUSIVE if process.returncode else Answer.PASS), words
-    return Answer.FAIL, f"it ended with {process.returncode}: {words}"
+    words = short((done.out.strip() or done.err.strip()).rpartition("\n")[2])
+    if done.status in {0, CANNOT_TELL}:
+        return (Answer.INCONCLUSIVE if done.status else Answer.PASS), words
+    return Answer.FAIL, f"it ended with {done.status}: {words}"
 
 
 def _told(wave: WaveHosts) -> dict[str, str]:
@@ -180,15 +175,20 @@ def _fetched(url: str, token: Secret | None, seconds: float) -> _Got | str:
         request = urllib.request.Request(url)  # noqa: S310 - http and https alone, see the settings
         if token is not None:
             request.add_unredirected_header("Authorization", bearer(token))
-        try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310 - see above
-                return _got(answer)
-        except urllib.error.HTTPError as error:
-            return _got(error.fp)
+        # The limit of a socket is one of each of its reads: a server that sends a letter now and then keeps it.
+        return in_thread(partial(_opened, request, seconds), "gate").result(seconds)
     except Refusal as refusal:
         return str(refusal)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return no_answer(error, seconds)
+
+
+def _opened(request: urllib.request.Request, seconds: float) -> _Got:
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310 - see above
+            return _got(answer)
+    except urllib.error.HTTPError as error:
+        return _got(error.fp)
 
 
 def _got(answer: object) -> _Got:

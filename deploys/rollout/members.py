@@ -9,23 +9,25 @@ In a process of its own, whose modules are those of that checkout:
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shlex
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyinfra.api.host import Host
+from pyinfra_cli.exceptions import UnexpectedExternalError
 
 from deploys.refusal import Refusal
 from deploys.rollout.digests import digest_of
 from deploys.rollout.domains import domains_of
 from deploys.rollout.gates import asked
 from deploys.rollout.model import Answer, WaveHosts
+from deploys.rollout.processes import answer_of, answering, ended_within
 from deploys.rollout.results import plain
 from deploys.rollout.settings import Gate, settings_of
 from deploys.rollout.settings import Rollout as Settings
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from deploys.rollout.place import Place
     from deploys.rollout.store.rows import Rollout
     from deploys.rollout.store.store import Store
+Result = TypeVar("Result")
 READ_SECONDS = 600
 _ERROR = "error: "
 GATE_SECONDS = 3700
@@ -65,7 +68,10 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
     Raises:
         Refusal: its inventory cannot be used.
     """
-    given = _run(tree, READ_SECONDS, inventory, *limit)
+    return _run(tree, READ_SECONDS, [inventory, *limit], _understood)
+
+
+def _understood(given: Mapping[str, Any]) -> Members:
     hosts = (Candidate(each["name"], tuple(each["groups"]), frozenset(each["domains"])) for each in given["hosts"])
     policies = {each["name"]: each["policies"] for each in given["hosts"]}
     webhooks = {name: tuple(events) for name, events in given.get("webhooks", {}).items()}
@@ -77,10 +83,13 @@ def members(tree: Path, inventory: str, limit: Sequence[str]) -> Members:
 def ask(tree: Path, inventory: str, gate: str, wave: WaveHosts, seconds: float) -> tuple[Answer, str]:
     """Ask a gate; what goes wrong on the way is inconclusive."""
     try:
-        given = _run(tree, seconds, "--ask", gate, inventory, about=json.dumps(asdict(wave)))
-        return Answer(given["answer"]), plain(str(given["words"]))
-    except (Refusal, ValueError, KeyError) as error:
+        return _run(tree, seconds, ["--ask", gate, inventory], _said, about=json.dumps(asdict(wave)))
+    except Refusal as error:
         return Answer.INCONCLUSIVE, plain(str(error))
+
+
+def _said(given: Mapping[str, Any]) -> tuple[Answer, str]:
+    return Answer(given["answer"]), plain(str(given["words"]))
 
 
 def asker(store: Store, place: Place) -> Callable[[Rollout, int, str], tuple[Answer, str]]:
@@ -93,23 +102,35 @@ def asker(store: Store, place: Place) -> Callable[[Rollout, int, str], tuple[Ans
     return answer
 
 
-def _run(tree: Path, seconds: float, *words: str, about: str = "") -> dict[str, Any]:
+def _run(
+    tree: Path, seconds: float, words: Sequence[str], understood: Callable[[Any], Result], about: str = ""
+) -> Result:
     from deploys.rollout.place import environment  # noqa: PLC0415 - the asked side needs none of it
 
     command = [sys.executable, "-m", "deploys.rollout.members", *words]
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment(tree), capture_output=True, text=True, check=False, timeout=seconds,
-            input=about,
-        )  # fmt: skip
+        done = ended_within(seconds, command, given=about, cwd=tree, env=environment(tree))
     except subprocess.TimeoutExpired as error:
         message = f"no answer within {seconds:g} s"
         raise Refusal(message) from error
-    if done.returncode:
-        said = done.stderr.strip()
-        raise Refusal(said[said.find(_ERROR) :].removeprefix(_ERROR) or f"it ended with {done.returncode}")
-    given: dict[str, Any] = json.loads(done.stdout)
-    return given
+    except OSError as error:
+        message = f"{tree}: its inventory cannot be asked: {error}"
+        raise Refusal(message) from error
+    if done.status:
+        raise Refusal(_refused(done.err.strip()) or f"it ended with {done.status}")
+    try:
+        return understood(answer_of(done.out))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        shown = f"cd {tree}; PYTHONPATH=. {shlex.join(command)}"
+        message = f"the answer of its checkout cannot be understood ({type(error).__name__}): `{shown}` gives it"
+        raise Refusal(message) from error
+
+
+def _refused(said: str) -> str:
+    """The sentence at the end of what a process has said; what its inventory has started may have said more above."""
+    _, found, words = f"\n{said}".rpartition(f"\n{_ERROR}")
+    # An error that nobody has foreseen ends with a line that names it.
+    return words if found else said.rpartition(_ERROR)[2].rpartition("\n")[2]
 
 
 def _told(inventory: str, limit: Sequence[str]) -> dict[str, Any]:
@@ -139,11 +160,11 @@ def _digests(member: Host) -> dict[str, str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Answer on standard output, where nothing that an inventory prints may come between."""
-    with contextlib.redirect_stdout(sys.stderr):
+    """Answer on standard output."""
+    with answering() as answer:
         status, told = _answer(words)
-    if told is not None:
-        print(json.dumps(told))
+        if told is not None:
+            print(json.dumps(told), file=answer)
     return status
 
 
@@ -169,12 +190,18 @@ def _answer(words: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
         print(f"{_ERROR}{error}", file=sys.stderr)
         return 2, None
     except Exception as error:  # noqa: BLE001 - an inventory is a program of its author's
-        *_, last = traceback.extract_tb(error.__traceback__)
-        place = (
-            f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
-        )
-        print(f"{_ERROR}the inventory cannot be read: {place}: {type(error).__name__}: {error}", file=sys.stderr)
+        # Of pyinfra's own error, which stands around what an inventory has raised, not even the text can be had.
+        raised = error.exception if isinstance(error, UnexpectedExternalError) else error
+        print(f"{_ERROR}the inventory cannot be read: {_where(raised)}: {type(raised).__name__}: {raised}",
+              file=sys.stderr)  # fmt: skip
         return 2, None
+
+
+def _where(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{last.filename}:{last.lineno}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -25,6 +25,7 @@ from typing_extensions import override
 from deploys.refusal import Refusal
 from deploys.rollout.gate_kinds import bearer, has_user, no_answer
 from deploys.rollout.place import Place, environment
+from deploys.rollout.processes import answer_of, answering, ended_within
 from deploys.rollout.settings import Webhook, settings_of
 from deploys.rollout.store.outbox import Message, delivered, take
 from deploys.rollout.store.store import Store
@@ -83,20 +84,27 @@ def sent(place: Place, store: Store, messages: Sequence[Message]) -> list[str]:
         # One of another version is not known: it must hold no other's messages up.
         rollout = store.rollout(messages[0].rollout)
         tree = place.tree(rollout.revision)
-        done = subprocess.run(
-            [sys.executable, "-m", "deploys.rollout.notify", messages[0].webhook, rollout.inventory], cwd=tree,
-            env=environment(tree), capture_output=True, text=True, check=False, timeout=_SEND_SECONDS,
-            input=json.dumps([each.body for each in messages]),
-        )  # fmt: skip
-        words: list[str] = json.loads(done.stdout)
+        command = [sys.executable, "-m", "deploys.rollout.notify", messages[0].webhook, rollout.inventory]
+        bodies = json.dumps([each.body for each in messages])
+        done = ended_within(_SEND_SECONDS, command, given=bodies, cwd=tree, env=environment(tree))
+        words = _each(answer_of(done.out))
     except subprocess.TimeoutExpired:
         words = [f"no end within {_SEND_SECONDS} s"]
     except Refusal as error:
         words = [str(error)]
-    except ValueError:
+    except OSError as error:
+        words = [f"its process cannot be started: {error.strerror or type(error).__name__}"]
+    except (ValueError, TypeError):
         # What such a process says may hold the address.
-        words = [f"its process ended with {done.returncode}"]
+        words = [f"its process ended with {done.status}, and no answer"]
     return [*words, *[_AFTER] * len(messages)][: len(messages)]
+
+
+def _each(given: Any) -> list[str]:  # noqa: ANN401 - plain values of JSON
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        message = "it is no list of words"
+        raise TypeError(message)
+    return given
 
 
 def post_all(webhook: Webhook, bodies: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -174,9 +182,8 @@ def main(words: Sequence[str]) -> int:
     """Send what standard input holds."""
     name, inventory = words
     bodies = json.load(sys.stdin)
-    with redirect_stdout(sys.stderr):
-        said = _said(name, inventory, bodies)
-    print(json.dumps(said))
+    with answering() as answer:
+        print(json.dumps(_said(name, inventory, bodies)), file=answer)
     return 0
 
 

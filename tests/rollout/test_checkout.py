@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 from deploys.refusal import Refusal
 from deploys.rollout import checkout
 from deploys.rollout.checkout import git
+from deploys.rollout.engine.threads import in_thread
 from deploys.rollout.place import DATABASE, Place, environment
 from tests.rollout.played import ROOT, patiently
 
@@ -58,6 +61,46 @@ def test_one_that_took_too_long_is_made_anew(place, tmp_path, monkeypatch) -> No
     tree = place.tree(revision)
     assert names(tree) == [".gitattributes", *files]
     assert git(tree, "status", "--porcelain") == ""
+
+
+def hook(place: Place, text: str) -> None:
+    path = place.repository / ".git/hooks/post-checkout"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_hook_leaves_behind_is_not_waited_for(place, tmp_path, monkeypatch, ends) -> None:
+    """A daemon has git's output and the lock of its checkout open for as long as it likes."""
+    revision = commit(place.repository, {"one": "text"})
+    hook(place, f"setsid sleep 60 & echo $! >> {tmp_path}/daemons\n{'' if ends else 'sleep 60'}")
+    begin = time.monotonic()
+    try:
+        if not ends:
+            monkeypatch.setattr(checkout, "CHECKOUT_SECONDS", 1)
+            with pytest.raises(Refusal, match="git worktree: no end within 1 s"):
+                place.tree(revision)
+            monkeypatch.undo()
+            hook(place, "")
+        assert names(place.tree(revision)) == ["one"]
+        assert time.monotonic() - begin < 30
+        assert names(place.state) == ["trees", "trees.lock"]
+    finally:
+        for pid in (tmp_path / "daemons").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_commit_whose_checkout_somebody_holds_is_in_no_others_way(place) -> None:
+    held, other = (commit(place.repository, {"one": text}) for text in ("a", "b"))
+    place.state.mkdir()
+    with (place.state / f"making-{held}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = in_thread(lambda: place.tree(held), "waits")
+        time.sleep(0.5)
+        assert in_thread(lambda: place.tree(other), "goes on").result(10).name == other
+        assert not waiting.done()
+    assert waiting.result(10).name == held
 
 
 MAKES = """

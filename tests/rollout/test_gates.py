@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
@@ -19,13 +22,11 @@ from hypothesis import strategies as st
 
 from deploys.errors import InputError
 from deploys.policies.secret import Secret, _resolve
-from deploys.rollout import members
 from deploys.rollout.gate_kinds import CompareGate, HostHttpGate, bearer
 from deploys.rollout.gates import asked, compared
 from deploys.rollout.host_gates import combined
 from deploys.rollout.model import Answer, WaveHosts
 from deploys.rollout.settings import CommandGate, HttpGate, SilenceGate
-from tests.rollout.played import ROOT
 
 WAVE = WaveHosts(0, ("web-1", "web-2"), ("web-3", "web-4", "web-5"))
 
@@ -37,6 +38,8 @@ class Server(ThreadingHTTPServer):
     text = ""
     promised: int | None = None
     """Letters that it says it sends, when it sends fewer."""
+    slow = ""
+    """Which part of the answer comes a letter each half second: head or body."""
     seen: dict[str, str | None]
 
     @property
@@ -49,11 +52,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen = {"path": self.path, "authorization": self.headers.get("Authorization")}
+        if self.server.slow == "head":
+            self._slowly()
         self.send_response(self.server.status)
         if self.server.promised is not None:
             self.send_header("Content-Length", str(self.server.promised))
         self.end_headers()
+        if self.server.slow == "body":
+            self._slowly()
         self.wfile.write(self.server.text.encode())
+
+    def _slowly(self) -> None:
+        while self.server.slow:
+            self.wfile.write(b"x")
+            time.sleep(0.5)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -97,6 +109,20 @@ def test_a_command_is_told_of_a_large_wave(monkeypatch) -> None:
     assert ask(CommandGate(name="own", command=("true",)), wave)[0] is Answer.PASS
 
 
+@pytest.mark.parametrize(("ends", "answer"), [
+    ("exec sleep 60", (Answer.INCONCLUSIVE, "no end within 1 s")), ("echo fine", (Answer.PASS, "fine")),
+])  # fmt: skip
+def test_what_a_command_leaves_behind_is_not_waited_for(tmp_path, ends, answer) -> None:
+    pid = tmp_path / "pid"
+    command = ("sh", "-c", f"setsid sleep 60 & echo $! > {pid}; {ends}")
+    begin = time.monotonic()
+    try:
+        assert ask(CommandGate(name="own", command=command, seconds=1)) == answer
+        assert time.monotonic() - begin < 20
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 def test_a_command_that_there_is_not() -> None:
     assert ask(CommandGate(name="own", command=("/no/such",)))[0] is Answer.INCONCLUSIVE
 
@@ -129,6 +155,17 @@ def test_an_answer_that_was_not_read_to_its_end_passes_nothing(server) -> None:
         assert ask(HttpGate(name="shop", url=server.url, absent="ERROR"))[0] is Answer.INCONCLUSIVE
     finally:
         server.promised = None
+
+
+@pytest.mark.parametrize("slow", ["head", "body"])
+def test_an_answer_that_comes_a_letter_at_a_time_is_not_waited_for(server, slow) -> None:
+    server.status, server.text, server.slow = 200, "fine", slow
+    begin = time.monotonic()
+    try:
+        assert ask(HttpGate(name="shop", url=server.url, seconds=1)) == (Answer.INCONCLUSIVE, "no answer within 1 s")
+        assert time.monotonic() - begin < 10
+    finally:
+        server.slow = ""
 
 
 def vector(**values: float) -> str:
@@ -247,39 +284,3 @@ def test_the_worst_host_decides() -> None:
     assert combined({"a": good, "b": good}) == (Answer.PASS, "2 hosts")
     assert combined({"a": lost, "b": good}) == (Answer.INCONCLUSIVE, "a: silent")
     assert combined({"a": lost, "b": bad, "c": bad}) == (Answer.FAIL, "b: no; c: no")
-
-
-TALKS = """
-from deploys.policies.files import File, Files
-from deploys.rollout.settings import CommandGate, Rollout
-from inventories._fleet import fleet, host
-print("an inventory that says things")
-hosts = fleet(host("web-1", Files(files=[File(path="/etc/motd", content="new")])), connector="fake")
-rollout = Rollout(gates=[CommandGate(name="look", command=["printf", {said!r}])])
-"""
-
-
-def test_an_inventory_that_prints_is_read_and_its_gates_are_asked(tmp_path) -> None:
-    (tmp_path / "fleet.py").write_text(TALKS.format(said="all\\033]0;owned\\007 is well"))
-    inventory = str(tmp_path / "fleet.py")
-    assert [each.name for each in members.members(ROOT, inventory, ()).hosts] == ["@fake/web-1"]
-    answer, words = members.ask(ROOT, inventory, "look", WAVE, 60)
-    assert answer is Answer.PASS
-    # What a gate says is shown on terminals.
-    assert words == "all\ufffd]0;owned\ufffd is well"
-
-
-BREAKS = """
-from deploys.rollout.settings import CommandGate, Rollout
-class Breaks(tuple):
-    def __iter__(self):
-        raise RuntimeError("s3cret")
-rollout = Rollout(gates=[CommandGate(name="look", command=["true"]).model_copy(update={"command": Breaks()})])
-"""
-
-
-def test_a_gate_that_breaks_says_no_word_of_what_it_was_given(tmp_path) -> None:
-    (tmp_path / "fleet.py").write_text(BREAKS)
-    assert members.ask(ROOT, str(tmp_path / "fleet.py"), "look", WAVE, 60) == (
-        Answer.INCONCLUSIVE, "it could not be asked: RuntimeError"
-    )  # fmt: skip

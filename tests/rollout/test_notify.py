@@ -164,6 +164,7 @@ def test_what_an_earlier_controller_has_left_is_sent_before_the_next_ends(world)
 def test_the_checkout_knows_the_address_and_nobody_else(world, receiver, tmp_path, monkeypatch, capfd) -> None:
     inventory = tmp_path / "fleet.py"
     inventory.write_text(
+        "import os\nos.system('echo hi')\n"
         "from deploys.policies.secret import Secret\nfrom deploys.rollout.settings import Rollout, Webhook\n"
         "rollout = Rollout(notify=[Webhook(name='chat', kind='slack', url=Secret.env('HOOK'))])\n"
     )
@@ -173,6 +174,7 @@ def test_the_checkout_knows_the_address_and_nobody_else(world, receiver, tmp_pat
     assert [(path, body) for path, _, body in receiver.got] == [
         (f"/{TOKEN}", {"text": f"rollout 1 begins\na test (ann, {inventory} at c0ffee); hosts: 3 to come"})
     ]
+    assert undelivered(world.store) == []
     database = b"".join(path.read_bytes() for path in world.place.state.glob("rollouts.sqlite*"))
     assert TOKEN.encode() not in database
     assert TOKEN not in "".join(capfd.readouterr())
