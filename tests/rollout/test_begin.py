@@ -121,3 +121,39 @@ def test_a_digest_is_of_what_is_in_the_checkout_alone(tmp_path) -> None:
     (tmp_path / "out").write_text("2")
     _content.cache_clear()
     assert digest_of({"file": "../out", "long": "x" * 5000, "odd": "a\0b"}, [a]) == before
+
+
+@pytest.mark.parametrize("reference", [
+    ["sops", "-d", "s/x.yaml"], ["sops", "-d", "{tree}/s/x.yaml"], ["sops", "--decrypt", "--input=s/x.yaml"],
+    ["sh", "-c", "sops -d s/x.yaml | head -1"], ["sh", "-c", 'age -d -i "s/my key"<s/x'],
+    ["sh", "-c", "cat s/x;: s/x.yaml"],
+])  # fmt: skip
+def test_a_file_within_the_words_of_a_secrets_command_counts(tmp_path, reference) -> None:
+    digests = []
+    for number in range(2):
+        tree = tmp_path / str(number)
+        (tree / "s").mkdir(parents=True)
+        for name in ("x.yaml", "my key"):
+            (tree / "s" / name).write_text(str(number))
+        words = [word.format(tree=tree) for word in reference]
+        digests.append(digest_of({"content": {"kind": "command", "reference": words}}, [tree]))
+    assert digests[0] != digests[1]
+
+
+def test_a_text_that_speaks_of_a_file_is_the_same_when_the_file_is_another(tmp_path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README").write_text(name)
+    found = {digest_of({"content": "see README for more"}, [tmp_path / name]) for name in "ab"}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["{tree}", "--top={tree}", "{tree}:/usr", "cd '{tree}'; make", 'cd "{tree}"\n', "{tree}/"]
+)
+def test_the_checkouts_own_path_does_not_count(tmp_path, text) -> None:
+    trees = [tmp_path / name for name in ("one", "two")]
+    found = {digest_of({"path": text.format(tree=tree)}, [tree]) for tree in trees}
+    assert found == {digest_of({"path": text.format(tree=trees[1])}, [trees[1], tmp_path])}
+    beside = {digest_of({"path": f"{tree}-more/a"}, [tree]) for tree in trees}
+    assert len(beside) == 2
