@@ -11,6 +11,7 @@ import pytest
 from deploys.refusal import Refusal
 from deploys.rollout import begin
 from deploys.rollout.begin import ARRIVED, planned
+from deploys.rollout.engine.work import Work
 from deploys.rollout.local import Local
 from deploys.rollout.model import Answer, Kind, Spec, State
 from deploys.rollout.place import Place
@@ -208,3 +209,32 @@ def test_an_answer_to_a_question_of_before_a_pause_does_not_count_after_it(tmp_p
         Commands(world.store, "ann").say(ident, word)
     world.store.answered(ident, 0, "alerts", Answer.PASS, "old", asked)
     assert world.store.rows("SELECT * FROM answer") == []
+
+
+def test_nor_by_the_next_worker_of_a_machine(tmp_path) -> None:
+    world = World(tmp_path / "state")
+    ident = world.begin([[1]])
+    (unit,) = started(world.store, ident)
+    work = Work(world.store, world.place, lambda *_: (Answer.PASS, ""), print)
+    claim(world.store, (ident, unit.id, unit.attempt), world.place.machine, now)
+    Commands(world.store, "ann").say(ident, "abort")
+    work._go_on(unit)
+    assert started(world.store, ident) == []
+    assert (world.store.rollout(ident).state, world.touched()) == (State.ABORTED, [])
+
+
+def test_what_the_next_worker_has_put_back_is_begun_once(tmp_path) -> None:
+    world = World(tmp_path / "state")
+    ident = world.begin([[1]])
+    (unit,) = started(world.store, ident)
+    work = Work(world.store, world.place, lambda *_: (Answer.PASS, ""), print)
+    claim(world.store, (ident, unit.id, unit.attempt), world.place.machine, now)
+    work._go_on(unit)
+    (again,) = started(world.store, ident)
+    assert (again.attempt, again.token != unit.token) == (unit.attempt, True)
+    work.run(ident, again.id, again.attempt)
+    # Who still thinks of the one before changes nothing of this one.
+    work._go_on(unit)
+    assert world.touched() == ["web-0"]
+    assert started(world.store, ident) == []
+    assert world.store.rollout(ident).state is State.DONE

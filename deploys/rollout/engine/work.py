@@ -78,18 +78,24 @@ class Work:
         if rollout is None:
             return
         opens = Calendar.model_validate_json(rollout.calendar).opens
-        unit = claim(self._store, (ident, number, attempt), self._machine, opens)
-        if unit is not None:
-            with self._only_waiter(unit) as mine:
-                if mine:
-                    self._end(rollout, unit)
+        # Before it is this machine's: who looks what the machine has left must not come between.
+        with self._only_waiter(ident, number) as mine:
+            unit = claim(self._store, (ident, number, attempt), self._machine, opens) if mine else None
+            if unit is not None:
+                self._end(rollout, unit)
 
     def _go_on(self, unit: Unit) -> None:
         """Wait for what a worker of this machine has begun, unless somebody does: most of the time."""
         try:
-            with self._only_waiter(unit) as mine:
-                if mine and (rollout := self._known(unit.rollout)):
+            with self._only_waiter(unit.rollout, unit.id) as mine:
+                rollout = self._known(unit.rollout) if mine else None
+                if rollout is None:
+                    return
+                if self._place.has_begun(unit):
                     self._end(rollout, unit)
+                else:
+                    # Its worker was killed before that: somebody may have said abort meanwhile.
+                    self._store.put_back(unit)
         except OSError as error:
             self._once(f"run {unit.key} is not waited for ({error}); that is tried again until it can be")
 
@@ -131,11 +137,11 @@ class Work:
             return dict.fromkeys(unit.hosts, HostResult(Verdict.BUSY, words=words))
 
     @contextlib.contextmanager
-    def _only_waiter(self, unit: Unit) -> Iterator[bool]:
-        """Whether no other thread or worker of this machine waits for the unit already."""
+    def _only_waiter(self, ident: int, number: int) -> Iterator[bool]:
+        """Whether no other thread or worker of this machine has to do with the unit already."""
         runs = self._place.state / "runs"
         runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (runs / f"{unit.key}.waiter").open("w") as lock:
+        with (runs / f"{ident}.{number}.waiter").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

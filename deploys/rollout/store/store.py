@@ -175,7 +175,8 @@ class Store:
     def put_back(self, unit: Unit) -> None:
         """Have a unit that was started, and that nobody has begun, to come again."""
         with self.writing(unit.rollout) as db:
-            put_back(db, unit, self.database.now(db))
+            if put_back(db, unit, self.database.now(db)):
+                self.dispatch.wake(db, unit.rollout)
 
     def finish(self, unit: Unit, results: Mapping[str, HostResult]) -> None:
         """Write down what came of a unit; a second time changes nothing."""

@@ -139,9 +139,9 @@ def become(db: Connection, ident: int, state: State, words: str, at: datetime) -
 def put_back(db: Connection, unit: Unit, at: datetime) -> bool:
     """Have a unit that was started, and that nobody has begun, to come again; False when it is under way no more."""
     row = db.execute(
-        "UPDATE unit SET state = ?, attempt = attempt - 1, holder = '' WHERE id = ? AND attempt = ? AND state = ?"
-        " RETURNING id",
-        (UnitState.PENDING, unit.id, unit.attempt, UnitState.RUNNING),
+        "UPDATE unit SET state = ?, attempt = attempt - 1, holder = '' WHERE id = ? AND attempt = ? AND token = ?"
+        " AND state = ? RETURNING id",
+        (UnitState.PENDING, unit.id, unit.attempt, unit.token, UnitState.RUNNING),
     ).fetchone()
     if row is not None:
         audited(db, unit.rollout, at, "", "unit put back", unit.key)
@@ -163,8 +163,8 @@ def finish(db: Connection, unit: Unit, results: Mapping[str, HostResult], at: da
     Hosts that somebody else is busy with are a unit that is to come later, as often as the back-off allows.
     """
     row = db.execute(
-        "UPDATE unit SET state = ?, ended = ? WHERE id = ? AND attempt = ? AND state = ? RETURNING busy",
-        (UnitState.DONE, at.isoformat(), unit.id, unit.attempt, UnitState.RUNNING),
+        "UPDATE unit SET state = ?, ended = ? WHERE id = ? AND attempt = ? AND token = ? AND state = ? RETURNING busy",
+        (UnitState.DONE, at.isoformat(), unit.id, unit.attempt, unit.token, UnitState.RUNNING),
     ).fetchone()
     if row is None:
         return False
