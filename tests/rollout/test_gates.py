@@ -63,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(self.server.text.encode())
 
     def _slowly(self) -> None:
-        while self.server.slow:
+        end = time.monotonic() + 20
+        while self.server.slow and time.monotonic() < end:
             self.wfile.write(b"x")
             time.sleep(0.5)
 
