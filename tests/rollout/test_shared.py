@@ -172,12 +172,15 @@ def test_a_full_disk_is_told_once_and_what_is_not_begun_is_tried_elsewhere(prepa
     work = Work(store, Full(ROOT, tmp_path), lambda *_: (Answer.PASS, ""), told.append)
     work.tick(ident)
     (unit,) = store.running(ident)
-    claim(store, (ident, unit.id, unit.attempt), Full(ROOT, tmp_path).machine, lambda now: now)
     if begun:
+        claim(store, (ident, unit.id, unit.attempt), Full(ROOT, tmp_path).machine, lambda now: now)
         (tmp_path / "runs").mkdir()
         (tmp_path / f"runs/{unit.key}.begun").touch()
     for _ in range(2):
-        work._go_on(unit)
+        if begun:
+            work._go_on(unit)
+        else:
+            work.run(ident, unit.id, unit.attempt)
     assert len(told) == 1
     assert "No space left on device" in told[0]
     assert store.running(ident) == ([unit] if begun else [])
