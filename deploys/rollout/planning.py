@@ -13,6 +13,7 @@ from pathlib import Path
 from deploys.rollout import ONLY
 from deploys.rollout.place import environment
 from deploys.rollout.plan import PLAN, PROVE, HostPlan, read_hosts
+from deploys.rollout.processes import ended_within
 
 DRY_SECONDS = 1800.0
 _MOST_LETTERS = 300
@@ -59,12 +60,9 @@ def _dry_run(tree: Path, inventory: str, names: Sequence[str], path: Path, *, pr
     command = [str(Path(sys.executable).with_name("pyinfra")), inventory, "deploys/host.py", "--dry", *limits]
     env = {**environment(tree), PLAN: str(path), PROVE: "1" if prove else "", ONLY: " ".join(names)}
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=DRY_SECONDS,
-        )  # fmt: skip
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        why = f"its dry run ended with {done.returncode}{f': {lines[-1]}' if lines else ''}"
+        done = ended_within(DRY_SECONDS, command, cwd=tree, env=env)
+        lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+        why = f"its dry run ended with {done.status}{f': {lines[-1]}' if lines else ''}"
     except subprocess.TimeoutExpired:
         why = f"its dry run did not end within {DRY_SECONDS:g} s"
     found = read_hosts(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from deploys.refusal import Refusal
 from deploys.rollout.cli import _within
 from deploys.rollout.look import _as_markdown, status_of
 from deploys.rollout.plan import Bound, HostPlan, Plan, Step, read_plan, shown, write_hosts
+from deploys.rollout.planning import ask_hosts
 from deploys.statuses import Status
 
 STEPS = (Step("files", "File /etc/motd"), Step("services", "Run nginx", "may", "it is not installed yet"))
@@ -133,3 +135,12 @@ def test_a_plan_about_no_host_rolls_nothing_out() -> None:
 )
 def test_what_is_not_known_of_a_host_is_neither_clean_nor_drift(plan: HostPlan, drifted: bool, clean: bool) -> None:
     assert (plan.drifted, plan.clean) == (drifted, clean)
+
+
+def test_a_dry_run_that_says_what_is_no_text_is_told_of(tmp_path, monkeypatch) -> None:
+    program = tmp_path / "pyinfra"
+    program.write_text("#!/bin/sh\nprintf 'caf\\351 broken\\n' >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    found = ask_hosts(tmp_path, "fleet.py", ["web-1"], unit_hosts=1, parallel=1, tell=lambda _: None)
+    assert found["web-1"].unknown == {"": "its dry run ended with 3: caf\ufffd broken"}
