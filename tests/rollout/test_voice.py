@@ -43,7 +43,8 @@ def test_a_rollout_line_by_line(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("pause", "1"), ("rollout", "no/such.py", "--why", "a test", "--revision", "HEAD^0"), ("status", "7")]
+    "words",
+    [("pause", "1"), ("rollout", "no/such.py", "--why", "a test", "--revision", "no-such-commit"), ("status", "7")],
 )
 def test_what_is_said_from_another_terminal(tmp_path, words: tuple[str, ...]) -> None:
     world = World(tmp_path / "state")
