@@ -146,7 +146,7 @@ def _request(webhook: Webhook, body: Mapping[str, Any]) -> urllib.request.Reques
     if has_user(address):
         message = "its url holds a name or a password before its @: leave them out, and give a token instead"
         raise Refusal(message)
-    request = urllib.request.Request(address, json.dumps(given).encode(), headers, method="POST")  # noqa: S310
+    request = urllib.request.Request(address, json.dumps(given).encode(), headers, method="POST")  # noqa: S310 - see below
     if request.type not in {"http", "https"}:
         message = "its url is no http or https address"
         raise Refusal(message)

@@ -211,12 +211,18 @@ def test_an_answer_to_a_question_of_before_a_pause_does_not_count_after_it(tmp_p
     assert world.store.rows("SELECT * FROM answer") == []
 
 
-def test_nor_by_the_next_worker_of_a_machine(tmp_path) -> None:
+def taken(tmp_path) -> tuple[World, int, Unit, Work]:
+    """A unit that a worker of this machine had taken when it was killed, and the machine's next worker."""
     world = World(tmp_path / "state")
     ident = world.begin([[1]])
     (unit,) = started(world.store, ident)
     work = Work(world.store, world.place, lambda *_: (Answer.PASS, ""), print)
     claim(world.store, (ident, unit.id, unit.attempt), world.place.machine, now)
+    return world, ident, unit, work
+
+
+def test_nor_by_the_next_worker_of_a_machine(tmp_path) -> None:
+    world, ident, unit, work = taken(tmp_path)
     Commands(world.store, "ann").say(ident, "abort")
     work._go_on(unit)
     assert started(world.store, ident) == []
@@ -224,11 +230,7 @@ def test_nor_by_the_next_worker_of_a_machine(tmp_path) -> None:
 
 
 def test_what_the_next_worker_has_put_back_is_begun_once(tmp_path) -> None:
-    world = World(tmp_path / "state")
-    ident = world.begin([[1]])
-    (unit,) = started(world.store, ident)
-    work = Work(world.store, world.place, lambda *_: (Answer.PASS, ""), print)
-    claim(world.store, (ident, unit.id, unit.attempt), world.place.machine, now)
+    world, ident, unit, work = taken(tmp_path)
     work._go_on(unit)
     (again,) = started(world.store, ident)
     assert (again.attempt, again.token != unit.token) == (unit.attempt, True)

@@ -116,7 +116,6 @@ class _Server:
     def __init__(self, database: Postgres, work: Work, name: str, units: int, tell: Callable[[str], None]) -> None:
         self._database, self._work = database, work
         self._name, self._units, self._tell = name, units, tell
-        self._told: set[str] = set()
 
     async def run(self) -> None:
         stop = asyncio.create_task(_stopped())
@@ -189,9 +188,7 @@ class _Server:
             await asyncio.wrap_future(in_thread(work, about))
         except Locked as error:
             # Once, as it is tried with every sweep.
-            if (sentence := f"{about}: {error}") not in self._told:
-                self._told.add(sentence)
-                self._tell(sentence)
+            self._work.once(f"{about}: {error}")
         except Unanswered:
             pass
         except Exception as error:  # noqa: BLE001 - one rollout's trouble is not the others'

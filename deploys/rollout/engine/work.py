@@ -97,7 +97,7 @@ class Work:
                     # Its worker was killed before that: somebody may have said abort meanwhile.
                     self._store.put_back(unit)
         except OSError as error:
-            self._once(f"run {unit.key} is not waited for ({error}); that is tried again until it can be")
+            self.once(f"run {unit.key} is not waited for ({error}); that is tried again until it can be")
 
     def _known(self, ident: int) -> Rollout | None:
         """A rollout, unless it is for a worker of another version."""
@@ -106,7 +106,7 @@ class Work:
         except Unanswered:
             raise
         except Refusal as refusal:
-            self._once(f"rollout {ident} is left to others: {refusal}")
+            self.once(f"rollout {ident} is left to others: {refusal}")
             return None
 
     def _end(self, rollout: Rollout, unit: Unit) -> None:
@@ -133,7 +133,7 @@ class Work:
                 # What came of it is known once it can be read.
                 raise
             words = f"{self._machine} cannot begin the run: {error}"
-            self._once(words)
+            self.once(words)
             return dict.fromkeys(unit.hosts, HostResult(Verdict.BUSY, words=words))
 
     @contextlib.contextmanager
@@ -168,9 +168,10 @@ class Work:
         # After an outage of the database everybody has the time to be heard of first.
         if self._since is not None and time.monotonic() - self._since > self._gone:
             for sentence in take_over(self._store, self._gone):
-                self._once(sentence)
+                self.once(sentence)
 
-    def _once(self, sentence: str) -> None:
+    def once(self, sentence: str) -> None:
+        """Tell a sentence, unless that was done before."""
         if sentence not in self._told:
             self._told.add(sentence)
             self._tell(sentence)

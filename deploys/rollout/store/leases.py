@@ -16,7 +16,7 @@ from deploys.rollout.store.database import Connection, Locked, Row, Unanswered
 from deploys.rollout.store.rows import HostResult, Unit, unit_of
 from deploys.rollout.store.store import Opens, Store
 from deploys.rollout.store.view import view_of
-from deploys.rollout.store.write import audited, new_token, put_back
+from deploys.rollout.store.write import audited, put_back, start
 
 GONE_SECONDS = 60.0
 """From the last word of a machine until its units are somebody else's."""
@@ -174,12 +174,8 @@ def _taken_over(store: Store, db: Connection, row: Row, since: str, words: str) 
 
 
 def _once_more(store: Store, db: Connection, gone: Unit, words: str, now: datetime) -> str:
-    unit = unit_of(
-        db.execute(
-            "UPDATE unit SET attempt = attempt + 1, holder = '', started = ?, token = ? WHERE id = ? RETURNING *",
-            (now.isoformat(), new_token(), gone.id),
-        ).fetchone()
-    )
+    db.execute("UPDATE unit SET state = ?, holder = '' WHERE id = ?", (UnitState.PENDING, gone.id))
+    unit = start(db, gone.id, now)
     audited(db, unit.rollout, now, "", "unit started", f"{unit.key}: {' '.join(unit.hosts)}; {words}")
     store.dispatch.start(db, [unit])
     return unit.key

@@ -25,7 +25,7 @@ def apply(db: Connection, ident: int, actions: Sequence[Action], at: datetime) -
     for action in actions:
         match action:
             case Start(unit):
-                started.append(_start(db, unit, at))
+                started.append(start(db, unit, at))
                 audited(db, ident, at, "", "unit started", f"{started[-1].key}: {' '.join(started[-1].hosts)}")
             case Enter(number, state, words):
                 enter(db, ident, number, state, words, at)
@@ -43,7 +43,8 @@ def new_token() -> str:
     return secrets.token_hex(4)
 
 
-def _start(db: Connection, unit: int, at: datetime) -> Unit:
+def start(db: Connection, unit: int, at: datetime) -> Unit:
+    """A unit that is to come is under way from now on, as another attempt."""
     row = db.execute(
         "UPDATE unit SET state = ?, attempt = attempt + 1, started = ?, token = ? WHERE id = ? AND state = ?"
         " RETURNING *",
